@@ -232,8 +232,27 @@ pub mod stats {
     pub const INTERRUPTS: usize = 0x58;
     /// Single misdeeds done on command; see [`super::lab`].
     pub const MISDEEDS: usize = 0x60;
+    /// Frames dropped: the buffer or a ring could not be read or written.
+    pub const RX_DMA: usize = 0x68;
     /// Number of counters.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
+    /// Their names, in the order of their offsets.
+    pub const NAMES: [&str; COUNT] = [
+        "rx_frames",
+        "rx_bytes",
+        "rx_no_buffer",
+        "rx_ring_full",
+        "rx_length",
+        "rx_off",
+        "tx_frames",
+        "tx_bytes",
+        "tx_errors",
+        "dma_errors",
+        "dma_blocked",
+        "interrupts",
+        "misdeeds",
+        "rx_dma",
+    ];
 }
 
 /// Lab registers, from [`LAB_BASE`]: no real card has them. They make the card do on command what
@@ -254,8 +273,11 @@ pub mod lab {
     pub const WIRE: usize = 0x14;
     /// RW: seed of the next frames that [`GENERATE`] makes.
     pub const SEED: usize = 0x18;
-    /// WO: receive frames made from [`SEED`]: see [`super::generate`].
+    /// WO: receive frames made from [`SEED`]: see [`super::generate`]. They are steered and dropped as
+    /// those from the wire. 0 frames end what is under way.
     pub const GENERATE: usize = 0x1c;
+    /// RW: frames a second that [`GENERATE`] makes; 0 is as many as the card can.
+    pub const RATE: usize = 0x20;
 
     /// [`RESULT`]: it was done, or is under way (a storm, a silence).
     pub const RESULT_DONE: u32 = 0;
@@ -269,7 +291,7 @@ pub mod lab {
     pub const LOOPBACK: u32 = 1 << 0;
 }
 
-/// What the card can be told to do wrong.
+/// What the card can be told to do wrong. A count of 0 is 1, but where it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Misdeed {
@@ -280,17 +302,19 @@ pub enum Misdeed {
     UnknownHandle = 1,
     /// Return one buffer, with a frame, and then the same handle again, `count` times.
     DuplicateHandle = 2,
-    /// Return a handle that it got before the last reset.
+    /// Return a handle that it got before the last reset, or before a group was last disabled, and that
+    /// it did not get again since.
     HandleAfterReset = 3,
     /// Return a buffer with a length past its end. The argument is the length; the card's own choice
     /// is one more than the buffer's size.
     LengthPastEnd = 4,
-    /// Write over the buffer that it returned last. Nothing is returned.
+    /// Return one buffer, with a frame, and then write 0xa5 over all of it.
     WriteReturned = 5,
     /// Write 64 bytes to an address that it never got. The argument is the address; the card's own
     /// choice begins with the last page of the address space and goes down. Nothing is returned.
     WriteWild = 6,
-    /// Raise the vector of the group `count` times without cause, whatever is masked or armed.
+    /// Raise a vector `count` times without cause, whatever is masked or armed; until reset for 0. The
+    /// group is the number of the vector.
     InterruptStorm = 7,
     /// Do no DMA and raise no interrupt for `count` milliseconds, or until reset for 0. Registers
     /// answer, frames are dropped.
