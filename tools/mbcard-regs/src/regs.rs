@@ -302,8 +302,8 @@ pub enum Misdeed {
     UnknownHandle = 1,
     /// Return one buffer, with a frame, and then the same handle again, `count` times.
     DuplicateHandle = 2,
-    /// Return a handle that it got before the last reset, or before a group was last disabled, and that
-    /// it did not get again since.
+    /// Return a handle that it held when it was reset, or a group disabled, and that it does not hold now.
+    /// The argument is the handle; the card's own choice is each such handle once, the last one first.
     HandleAfterReset = 3,
     /// Return a buffer with a length past its end. The argument is the length; the card's own choice
     /// is one more than the buffer's size.
