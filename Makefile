@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The one entry. `make help` says what there is.
+#
+# With KDIR=, `make` builds the modules natively against a prepared kernel tree, into build/. All other
+# targets run in the lab: a Debian 13 root with a stock kernel, made once in a cache outside the checkout (scripts/provision).
+
+LAB := scripts
+in-root = $(LAB)/provision && $(LAB)/in-root
+
+ifdef KDIR
+modules: ## build the modules; with KDIR=DIR natively, against any prepared tree with CONFIG_RUST=y
+	@grep -qsx CONFIG_RUST=y $(KDIR)/.config $(KDIR)/include/config/auto.conf || \
+		{ echo "$(KDIR) is not a built kernel tree with CONFIG_RUST=y" >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/build modules
+else
+modules: ## build the modules; with KDIR=DIR natively, against any prepared tree with CONFIG_RUST=y
+	@$(in-root) $(LAB)/modules
+endif
+
+demo: ## from a fresh machine to frames through a pool, with an explanation
+	@$(in-root) $(LAB)/demo
+
+test: ## all tests: make check, the host's, the VM's with and without an IOMMU
+	@$(in-root) $(LAB)/test
+
+check: ## formatting, lints, SAFETY comments, checkpatch
+	@$(in-root) $(LAB)/check
+
+vm: ## a shell in the VM, with the modules, the card and sysfs at hand
+	@$(in-root) $(LAB)/shell
+
+lab: ## make the lab itself and nothing else
+	@$(LAB)/provision
+
+help: ## this list
+	@sed -nE 's/^([a-z]+): ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 16
+	@echo
+	@echo "  MBPOOL_CACHE=DIR   where the lab is kept (now: $${MBPOOL_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/mbpool})"
+	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
+	@echo "  scripts/vm --help  the VM, for a script of your own"
+
+.PHONY: modules demo test check vm lab help
+.DEFAULT_GOAL := modules
