@@ -335,6 +335,21 @@ impl Misdeed {
         Misdeed::Silence,
     ];
 
+    /// Its name, as commands have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Misdeed::None => "none",
+            Misdeed::UnknownHandle => "unknown-handle",
+            Misdeed::DuplicateHandle => "duplicate-handle",
+            Misdeed::HandleAfterReset => "handle-after-reset",
+            Misdeed::LengthPastEnd => "length-past-end",
+            Misdeed::WriteReturned => "write-returned",
+            Misdeed::WriteWild => "write-wild",
+            Misdeed::InterruptStorm => "interrupt-storm",
+            Misdeed::Silence => "silence",
+        }
+    }
+
     /// The kind of that number.
     pub fn from_number(number: u8) -> Option<Misdeed> {
         Self::ALL.get(usize::from(number)).copied()

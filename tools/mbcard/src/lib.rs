@@ -15,3 +15,9 @@
 #![deny(missing_docs)]
 
 pub mod card;
+pub mod cli;
+pub mod control;
+pub mod host;
+pub mod pace;
+pub mod pump;
+pub mod wire;

@@ -5,6 +5,8 @@
 //! It upholds: a buffer taken from a free ring is returned, with a frame or with the error flag,
 //! before the next one is taken; so no handle is lost while the return ring can be written.
 
+use std::fmt;
+
 use mbcard_regs as regs;
 use mbcard_regs::group;
 use mbcard_regs::stats;
@@ -212,6 +214,16 @@ impl Group {
         } else {
             &self.small
         }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "small {}; large {}; return {}",
+            self.small, self.large, self.returned
+        )
     }
 }
 

@@ -173,8 +173,9 @@ impl<H: Host> Card<H> {
         delivered.map(|_| ())
     }
 
-    /// Does what can be done now: transmits, and raises what is armed and pending.
-    fn run(&mut self) {
+    /// Does what can be done now: transmits, and raises what is armed and pending. To be called when a
+    /// vector got its listener.
+    pub fn run(&mut self) {
         if self.port.silent {
             return;
         }
@@ -253,6 +254,33 @@ impl<H: Host> Card<H> {
                 }
             }
         }
+    }
+
+    /// What state it is in, for people, a line each.
+    pub fn status(&self) -> Vec<String> {
+        let on = |on| if on { "on" } else { "off" };
+        let mut lines = vec![
+            format!("link {}", if self.link { "up" } else { "down" }),
+            format!("bus-master {}", on(self.port.bus_master)),
+            format!("receiver {}", on(self.receive)),
+            format!("transmitter {}", on(self.transmit)),
+            format!("silent {}", on(self.port.silent)),
+            format!("generator {} left", self.generator.left()),
+            format!("mask {:#x}", self.port.mask()),
+        ];
+        for (n, group) in self.groups.iter().enumerate() {
+            if group.is_enabled() {
+                lines.push(format!("group {n} {group}"));
+            }
+        }
+        if self.transmitter.is_enabled() {
+            lines.push(format!("transmit {}", self.transmitter));
+        }
+        match regs::ErrorReport::decode(self.port.error()) {
+            Some(error) => lines.push(format!("error {error:?} {:#x}", self.port.error_info())),
+            None => lines.push("error none".to_owned()),
+        }
+        lines
     }
 
     /// The counters by name.

@@ -5,6 +5,8 @@
 //! [`InRing`] is filled by the driver, [`OutRing`] by the card. Both uphold, while they run: the size is a
 //! valid one, and the distance between the two indices is never greater than the size.
 
+use std::fmt;
+
 use mbcard_regs as regs;
 use mbcard_regs::ring;
 use mbcard_regs::ErrorCode;
@@ -180,6 +182,12 @@ impl InRing {
     }
 }
 
+impl fmt::Display for InRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} filled", self.held(), self.size)
+    }
+}
+
 impl<H: Host> Ring<H> for InRing {
     fn layout(&mut self) -> &mut Layout {
         &mut self.layout
@@ -285,6 +293,18 @@ impl OutRing {
         if self.armed && self.is_pending() && port.fire(self.vector) {
             self.armed = false;
         }
+    }
+}
+
+impl fmt::Display for OutRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let armed = if self.armed { "armed" } else { "not armed" };
+        write!(
+            f,
+            "{} of {} unconsumed, {armed}",
+            self.unconsumed(),
+            self.size
+        )
     }
 }
 

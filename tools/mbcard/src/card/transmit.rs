@@ -4,6 +4,8 @@
 //!
 //! It upholds: frames are completed in the order of the send ring, each one once.
 
+use std::fmt;
+
 use mbcard_regs as regs;
 use mbcard_regs::tx;
 use mbcard_regs::ErrorCode;
@@ -116,5 +118,11 @@ impl Transmitter {
             self.send.advance();
         }
         pushed
+    }
+}
+
+impl fmt::Display for Transmitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "send {}; done {}", self.send, self.done)
     }
 }
