@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arithmetic and policy of a pool: the ground floor.
+//!
+//! What stands here neither allocates DMA memory nor calls C nor needs `unsafe`; all that it uses of
+//! the kernel comes through [`facade`](super::facade). So the same files compile on the host, where
+//! they get unit and property tests (`rust/host`).
+//!
+//! - [`geometry`]: size, align, boundary, page size -> where the chunks of a page lie.
+//! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
+//! - [`slots`]: one state word for each chunk: absent, free, used, on card.
+//! - [`depot`]: which chunks are free, page by page.
+
+pub mod depot;
+pub mod geometry;
+pub mod handle;
+pub mod slots;
