@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What allocation flags permit.
+//!
+//! The flags themselves go down to the page allocation unchanged. This is only to know whether the
+//! pool may wait for another who is growing it, and under which kind a failure is counted.
+
+use kernel::{
+    alloc::Flags,
+    prelude::*, //
+};
+
+/// What a caller lets an allocation do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// May not sleep, may use the emergency reserves: `GFP_ATOMIC`.
+    Atomic,
+    /// May not sleep: `GFP_NOWAIT`.
+    Nowait,
+    /// May sleep and reclaim: `GFP_KERNEL`.
+    Sleep,
+}
+
+/// How many kinds there are.
+pub(crate) const KINDS: usize = 3;
+
+impl Kind {
+    /// The kind of `flags`.
+    pub(crate) fn of(flags: Flags) -> Self {
+        // The bits that set the three apart have no names in `kernel::alloc::flags`, but each is what
+        // one named mask has and the others lack.
+        let none = GFP_KERNEL & !GFP_KERNEL;
+        let reclaims = GFP_KERNEL & !GFP_ATOMIC & !GFP_NOWAIT;
+        let reserves = GFP_ATOMIC & !GFP_KERNEL & !GFP_NOWAIT;
+        if flags & reclaims != none {
+            Self::Sleep
+        } else if flags & reserves != none {
+            Self::Atomic
+        } else {
+            Self::Nowait
+        }
+    }
+}

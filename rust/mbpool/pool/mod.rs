@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pool: making one, growing it, and what a driver does with it.
+//!
+//! # Locks
+//!
+//! A pool has one lock, that of the depot ([`shared::Guarded`]). It is IRQ-safe, it is held for a few
+//! instructions, and never across a page allocation. The mutexes of [`sysfs`](crate::sysfs) are taken
+//! before it, never after.
+//!
+//! # Lifetimes
+//!
+//! DMA memory can be freed only while its device is bound, so a [`Pool`] borrows the bound device, and
+//! a [`Buffer`] borrows its pool. What the compiler cannot see (chunks on the card, buffers in the
+//! hands of a C owner, buffers that were forgotten) is counted; when a pool goes while such are out,
+//! it says so and leaks them.
+
+mod buffer;
+mod ext;
+mod shared;
+
+pub(crate) use self::shared::Shared;
+pub use self::{
+    buffer::{
+        Buffer,
+        Peek,
+        Posted, //
+    },
+    ext::Ext, //
+};
+
+use super::{
+    config::Config,
+    core::{
+        geometry::Geometry,
+        handle::{
+            Handle,
+            HandleError, //
+        },
+        slots::Count, //
+    },
+    dma,
+    gfp::Kind,
+    sysfs, //
+};
+use core::mem;
+use kernel::{
+    alloc::Flags,
+    device::{
+        Bound,
+        Device, //
+    },
+    page::PAGE_SIZE,
+    prelude::*,
+    str::CStr,
+    sync::Arc, //
+};
+
+/// Chunks that [`Pool::reclaim_card`] looks at in one go, with interrupts off.
+const RECLAIM_BATCH: u32 = 256;
+
+/// A pool of equal chunks of DMA memory, bound to a device.
+///
+/// All methods take `&self` and may be called from several CPUs at once, in any context but NMI, where
+/// nothing else is said. None but [`Pool::new`] and dropping the pool sleeps unless its `gfp` flags
+/// allow it.
+///
+/// Stop the card and call [`Pool::reclaim_card`] before dropping a pool. If chunks are out when it
+/// is dropped, it says so in the kernel log, and their pages are leaked: nothing is freed under anyone.
+///
+/// # Invariants
+///
+/// Nobody but this object pops from the depot of `shared`, and its pages were allocated for `dev`.
+pub struct Pool<'bound> {
+    dev: &'bound Device<Bound>,
+    shared: Arc<Shared>,
+    entry: Option<sysfs::Entry>,
+}
+
+impl<'bound> Pool<'bound> {
+    /// Makes a pool for `dev`. Process context; may sleep whatever `gfp` says, which is for the pages
+    /// that are allocated at once.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL`: a parameter makes no sense. A line in the kernel log says which one and why;
+    ///   nothing was allocated.
+    /// - `ENODEV`: the device does no DMA; a line in the kernel log says so.
+    /// - `EEXIST`: the device has a pool of that name.
+    /// - `ENOMEM`: no memory for the initial pages or the tables.
+    pub fn new(dev: &'bound Device<Bound>, config: Config<'_>, gfp: Flags) -> Result<Self> {
+        if let Some(refusal) = config.name_refusal() {
+            dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
+            return Err(EINVAL);
+        }
+        if !dma::is_capable(dev) {
+            dev_err!(dev, "mbpool {}: the device has no DMA mask\n", config.name);
+            return Err(ENODEV);
+        }
+        let geometry = Geometry::new(&config.request, PAGE_SIZE).map_err(|refusal| {
+            dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
+            EINVAL
+        })?;
+
+        // INVARIANT: No page was allocated yet, and all pops are in methods of `Self`.
+        let mut pool = Self {
+            dev,
+            shared: Arc::pin_init(Shared::new(dev, config.name, &geometry), GFP_KERNEL)?,
+            entry: None,
+        };
+        for _ in 0..geometry.initial_pages() {
+            pool.grow(gfp)?;
+        }
+        pool.entry = Some(sysfs::publish(pool.shared.clone())?);
+        Ok(pool)
+    }
+
+    /// The pool's name.
+    pub fn name(&self) -> &CStr {
+        self.shared.name()
+    }
+
+    /// Bytes of a chunk.
+    #[inline]
+    pub fn chunk_size(&self) -> usize {
+        self.shared.geometry.size()
+    }
+
+    /// Takes a buffer: free -> used.
+    ///
+    /// The content is whatever it was, unless `gfp` has `__GFP_ZERO`. The pool grows by a page if it
+    /// has no free chunk; the flags go down to that page allocation. A caller who may sleep waits for
+    /// another's growth that is under way.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: all chunks are out and the pool is at its limit, or there was no memory for a page.
+    #[inline]
+    pub fn alloc(&self, gfp: Flags) -> Result<Buffer<'_>> {
+        let index = self.pop(gfp)?;
+        self.shared.slots.claim(index);
+        // INVARIANT: The chunk was popped and claimed.
+        let mut buffer = Buffer::new(&self.shared, index);
+        if gfp.contains(__GFP_ZERO) {
+            buffer.fill(0);
+        }
+        Ok(buffer)
+    }
+
+    /// Takes a chunk straight for the card: free -> on card. Flags and errors are those of
+    /// [`Pool::alloc`].
+    ///
+    /// Make the descriptor visible to the card in the card's own way, for instance with a write
+    /// barrier and a doorbell; from then on the chunk may change at any time.
+    #[inline]
+    pub fn post(&self, gfp: Flags) -> Result<Posted> {
+        if gfp.contains(__GFP_ZERO) {
+            return self.alloc(gfp).map(Buffer::post);
+        }
+        let index = self.pop(gfp)?;
+        // INVARIANT: The chunk was popped.
+        Ok(Buffer::new(&self.shared, index).post())
+    }
+
+    /// Takes back a chunk that the card returned: on card -> used.
+    ///
+    /// Constant time, no lock. A wrong handle costs nothing but itself: it is counted, and the first
+    /// one of a pool is reported in the kernel log.
+    ///
+    /// # Errors
+    ///
+    /// - [`HandleError::OutOfRange`]: there is no such page or chunk.
+    /// - [`HandleError::Stale`]: the chunk is on the card, but was posted again since.
+    /// - [`HandleError::WrongState`]: the chunk is not on the card.
+    #[inline]
+    pub fn take(&self, handle: Handle) -> Result<Buffer<'_>, HandleError> {
+        match self.shared.slots.take(handle) {
+            // INVARIANT: The chunk went from on card to used, by nobody's hand but ours.
+            Ok(index) => Ok(Buffer::new(&self.shared, index)),
+            Err(error) => Err(self.shared.refused(handle, error)),
+        }
+    }
+
+    /// Looks at a chunk that the card holds, and leaves it there. Errors as for [`Pool::take`].
+    #[inline]
+    pub fn peek(&self, handle: Handle) -> Result<Peek<'_>, HandleError> {
+        match self.shared.slots.peek(handle) {
+            Ok(index) => Ok(Peek::new(&self.shared, index)),
+            Err(error) => Err(self.shared.refused(handle, error)),
+        }
+    }
+
+    /// Takes back all that the card holds: on card -> free. Answers how many chunks that were.
+    ///
+    /// The card must have been stopped, or it goes on writing into chunks that are somebody else's by
+    /// then. The handles that it had are refused from now on. Takes time in proportion to the pool.
+    pub fn reclaim_card(&self) -> usize {
+        let all = self.shared.geometry.indices();
+        let mut reclaimed = 0;
+        let mut from = 0;
+        while from < all {
+            let to = all.min(from + RECLAIM_BATCH);
+            let mut guarded = self.shared.guarded.lock();
+            for index in from..to {
+                if self.shared.slots.reclaim(index) {
+                    guarded.depot.push(index);
+                    reclaimed += 1;
+                }
+            }
+            from = to;
+        }
+        reclaimed
+    }
+
+    /// How many chunks are used, on card and free. Each chunk is looked at once; takes time in
+    /// proportion to the pool.
+    pub fn count(&self) -> Count {
+        self.shared.slots.count()
+    }
+
+    /// The handle with the caller's bits set, to be written into a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`: they do not fit in the bits that [`Config::user_bits`] kept.
+    #[inline]
+    pub fn with_user_bits(&self, handle: Handle, high: u32, low: u32) -> Result<Handle> {
+        let layout = self.shared.geometry.layout();
+        layout.with_user_bits(handle, high, low).ok_or(EINVAL)
+    }
+
+    /// The caller's bits of a handle: high and low.
+    #[inline]
+    pub fn user_bits(&self, handle: Handle) -> (u32, u32) {
+        self.shared.geometry.layout().user_bits_of(handle)
+    }
+
+    /// Takes a chunk out of the depot, and grows the pool if it must.
+    #[inline]
+    fn pop(&self, gfp: Flags) -> Result<u32> {
+        let popped = self.shared.guarded.lock().depot.pop();
+        match popped {
+            Some(index) => Ok(index),
+            None => self.pop_slow(gfp),
+        }
+    }
+
+    /// Waits for another's growth or grows, until there is a chunk or no hope.
+    #[cold]
+    fn pop_slow(&self, gfp: Flags) -> Result<u32> {
+        let shared = &*self.shared;
+        let kind = Kind::of(gfp);
+        loop {
+            let mut guarded = shared.guarded.lock();
+            if let Some(index) = guarded.depot.pop() {
+                return Ok(index);
+            }
+            // Who may sleep does not take a second page where the one under way will do. Who may not
+            // sleep needs memory now, and gets its own.
+            if guarded.growing > 0 && kind == Kind::Sleep {
+                shared.grown.wait(&mut guarded);
+                continue;
+            }
+            drop(guarded);
+            if let Err(error) = self.grow(gfp) {
+                shared.guarded.lock().failures[kind as usize] += 1;
+                return Err(error);
+            }
+        }
+    }
+
+    /// Adds one page. Sleeps if `gfp` allows it; no lock is held meanwhile.
+    fn grow(&self, gfp: Flags) -> Result {
+        let shared = &*self.shared;
+        let number = {
+            let mut guarded = shared.guarded.lock();
+            let number = guarded.depot.reserve().ok_or(ENOMEM)?;
+            guarded.growing += 1;
+            number
+        };
+
+        let page = dma::allocate(self.dev, &shared.geometry, gfp);
+        let result = page.map(|page| {
+            // SAFETY: We reserved the page, and its chunks appear only below.
+            unsafe { shared.pages.fill(number, page) };
+            for chunk in 0..shared.geometry.chunks() {
+                shared.slots.appear(shared.index(number, chunk));
+            }
+        });
+
+        {
+            let mut guarded = shared.guarded.lock();
+            guarded.growing -= 1;
+            match result {
+                Ok(()) => {
+                    guarded.depot.install(number);
+                    guarded.grown += 1;
+                }
+                Err(_) => guarded.depot.cancel(number),
+            }
+        }
+        shared.grown.notify_all();
+        result
+    }
+}
+
+impl Drop for Pool<'_> {
+    fn drop(&mut self) {
+        // Nobody looks any more once this returns.
+        drop(self.entry.take());
+
+        // A C owner may be giving a buffer back right now; it does so under this lock, so if all are
+        // back, nobody is in there any more.
+        let out = {
+            let guarded = self.shared.guarded.lock();
+            guarded.depot.total() - guarded.depot.free()
+        };
+        if out != 0 {
+            self.shared.report_leak();
+            // What is out refers to the shared part and to functions of this module: both stay.
+            mem::forget(self.shared.clone());
+            super::stay_loaded();
+        }
+        for number in 0..self.shared.geometry.max_pages() {
+            if self.shared.is_idle(number) {
+                // SAFETY: The device is bound, as `'bound` says. Nobody has a chunk of the page, and
+                // nobody gets one: only the pool, which is being dropped, pops.
+                unsafe { self.shared.pages.free(number) };
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a person sees: `/sys/devices/.../<device>/mbpool/`.
+//!
+//! - `pools`: a table of the device's pools in the format of mm/dmapool.c. It lies in a directory of
+//!   our own because `<device>/pools` belongs to mm/dmapool.c: a file of ours there would make a later
+//!   `dma_pool_create()` fail, and the other way round.
+//! - `<pool>/`: a directory of one-value files for each pool.
+//!
+//! Documentation/ABI/testing/sysfs-devices-mbpool has the list. All files are read-only; none shows an
+//! address.
+//!
+//! # Locks
+//!
+//! [`DEVICES`](device::DEVICES) guards which directories there are, and is held while they are made and
+//! removed. Removal waits for readers, so no file may take that lock; the table takes the lock of
+//! its own list, which is never held across a removal.
+
+mod device;
+mod kobject;
+mod pool;
+
+pub(crate) use self::device::{
+    init,
+    publish,
+    Entry, //
+};

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The directory of one pool: one value a file.
+
+use super::{
+    super::{
+        gfp::Kind,
+        pool::Shared, //
+    },
+    kobject::{
+        File,
+        Show, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
+};
+
+/// What the directory shows.
+pub(super) struct Files(pub(super) Arc<Shared>);
+
+/// Files of one number: a name, and where the number comes from.
+macro_rules! numbers {
+    ($($name:literal: |$pool:ident| $value:expr,)*) => {
+        &[$(
+            File::new($name, |files, text| {
+                let $pool = &*files.0;
+                text.line(fmt!("{}", $value))
+            }),
+        )*]
+    };
+}
+
+impl Show for Files {
+    const FILES: &'static [File<Self>] = numbers![
+        // Geometry.
+        c"size": |pool| pool.geometry.size(),
+        c"align": |pool| pool.geometry.align(),
+        c"boundary": |pool| pool.geometry.boundary(),
+        c"page_size": |pool| pool.geometry.page_size(),
+        c"chunks_per_page": |pool| pool.geometry.chunks(),
+        c"max_pages": |pool| pool.geometry.max_pages(),
+        c"user_bits_high": |pool| pool.geometry.layout().user_bits().0,
+        c"user_bits_low": |pool| pool.geometry.layout().user_bits().1,
+        c"generation_bits": |pool| pool.geometry.layout().generation_bits(),
+        // Now.
+        c"pages": |pool| pool.guarded.lock().depot.present(),
+        c"free": |pool| pool.slots.count().free,
+        c"card": |pool| pool.slots.count().card,
+        c"used": |pool| pool.slots.count().used,
+        // Since the pool was made.
+        c"high_water": |pool| pool.guarded.lock().depot.most_out(),
+        c"allocations": |pool| pool.guarded.lock().depot.popped(),
+        c"grown": |pool| pool.guarded.lock().grown,
+        c"failures_atomic": |pool| pool.guarded.lock().failures[Kind::Atomic as usize],
+        c"failures_nowait": |pool| pool.guarded.lock().failures[Kind::Nowait as usize],
+        c"failures_sleep": |pool| pool.guarded.lock().failures[Kind::Sleep as usize],
+        c"bad_out_of_range": |pool| pool.bad.out_of_range.load(Relaxed),
+        c"bad_stale": |pool| pool.bad.stale.load(Relaxed),
+        c"bad_wrong_state": |pool| pool.bad.wrong_state.load(Relaxed),
+    ];
+}
