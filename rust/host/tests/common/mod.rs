@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tests of the core share: requests and geometries made in one line.
+
+// Each test crate compiles this file and uses a part of it.
+#![allow(dead_code)]
+
+use mbpool_host::ground::{
+    depot::Depot,
+    geometry::{
+        Geometry,
+        Request, //
+    },
+    slots::Slots, //
+};
+
+/// The page size of most machines.
+pub const PAGE: usize = 4096;
+
+/// Chunks of `size` bytes in up to `max_pages` pages, all else as small as it gets.
+pub fn request(size: usize, max_pages: u32) -> Request {
+    Request {
+        size,
+        align: 1,
+        boundary: 0,
+        page_size: 0,
+        max_pages,
+        initial_pages: 0,
+        high_bits: 0,
+        low_bits: 0,
+    }
+}
+
+/// A geometry of a 4 KiB machine that must be accepted.
+pub fn geometry(request: &Request) -> Geometry {
+    match Geometry::new(request, PAGE) {
+        Ok(geometry) => geometry,
+        Err(refusal) => panic!("refused: {refusal}"),
+    }
+}
+
+/// `pages` pages of `chunks` chunks, with `high` and `low` bits of the caller and
+/// `generation` bits of generation (by making the caller's bits at the top take the rest).
+pub fn small(pages: u32, chunks: u32, generation: u32, low: u32) -> Geometry {
+    let index = pages.next_power_of_two().ilog2() + chunks.next_power_of_two().ilog2();
+    let made = geometry(&Request {
+        page_size: PAGE,
+        high_bits: 32 - index - generation - low,
+        low_bits: low,
+        ..request(PAGE / chunks as usize, pages)
+    });
+    assert_eq!(made.chunks(), chunks);
+    assert_eq!(made.layout().generation_bits(), generation);
+    made
+}
+
+/// Slots and depot of one geometry, driven as a pool drives them.
+pub struct Parts {
+    pub geometry: Geometry,
+    pub slots: Slots,
+    pub depot: Depot,
+}
+
+impl Parts {
+    /// No page yet.
+    pub fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            slots: Slots::new(&geometry).expect("memory"),
+            depot: Depot::new(&geometry).expect("memory"),
+        }
+    }
+
+    /// All pages there, all chunks free.
+    pub fn full(geometry: Geometry) -> Self {
+        let mut parts = Self::new(geometry);
+        for _ in 0..geometry.max_pages() {
+            let page = parts.depot.reserve().expect("a page");
+            parts.install(page);
+        }
+        parts
+    }
+
+    /// The memory of a reserved page has come.
+    pub fn install(&mut self, page: u32) {
+        let base = page << self.geometry.layout().chunk_bits();
+        for chunk in 0..self.geometry.chunks() {
+            self.slots.appear(base | chunk);
+        }
+        self.depot.install(page);
+    }
+}

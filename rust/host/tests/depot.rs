@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Depot: pages come, chunks go out and come back, each once.
+
+mod common;
+
+use common::{
+    geometry,
+    request,
+    small,
+    Parts, //
+};
+use std::collections::HashSet;
+
+#[test]
+fn an_empty_depot_has_nothing() {
+    let mut depot = Parts::new(small(2, 4, 8, 0)).depot;
+    assert_eq!(depot.pop(), None);
+    assert_eq!((depot.free(), depot.present(), depot.total()), (0, 0, 0));
+    assert_eq!((depot.most_out(), depot.popped()), (0, 0));
+}
+
+#[test]
+fn pages_are_reserved_in_order_up_to_the_limit() {
+    let mut depot = Parts::new(small(3, 4, 8, 0)).depot;
+    assert_eq!(depot.reserve(), Some(0));
+    assert_eq!(depot.reserve(), Some(1));
+    assert_eq!(depot.reserve(), Some(2));
+    assert_eq!(depot.reserve(), None);
+    assert_eq!(depot.reserve(), None);
+    // Reserved is not there yet.
+    assert_eq!((depot.free(), depot.present(), depot.total()), (0, 0, 0));
+    assert_eq!(depot.pop(), None);
+}
+
+#[test]
+fn a_cancelled_page_can_be_reserved_again() {
+    let mut depot = Parts::new(small(2, 4, 8, 0)).depot;
+    assert_eq!(depot.reserve(), Some(0));
+    assert_eq!(depot.reserve(), Some(1));
+    depot.cancel(0);
+    assert_eq!(depot.reserve(), Some(0));
+    assert_eq!(depot.reserve(), None);
+    depot.cancel(1);
+    depot.cancel(0);
+    let mut both = [depot.reserve(), depot.reserve()];
+    both.sort();
+    assert_eq!(both, [Some(0), Some(1)]);
+    assert_eq!(depot.reserve(), None);
+}
+
+#[test]
+fn an_installed_page_gives_each_chunk_once_lowest_first() {
+    let mut depot = Parts::new(small(2, 4, 8, 0)).depot;
+    assert_eq!(depot.reserve(), Some(0));
+    assert_eq!(depot.reserve(), Some(1));
+    depot.install(1);
+    assert_eq!((depot.free(), depot.present(), depot.total()), (4, 1, 4));
+    let out: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();
+    assert_eq!(out, [4, 5, 6, 7]);
+    assert_eq!((depot.free(), depot.total()), (0, 4));
+    assert_eq!((depot.most_out(), depot.popped()), (4, 4));
+}
+
+#[test]
+fn the_last_one_pushed_is_popped_first() {
+    let mut depot = Parts::full(small(1, 4, 8, 0)).depot;
+    for _ in 0..4 {
+        depot.pop();
+    }
+    for index in [2, 0, 3] {
+        depot.push(index);
+    }
+    assert_eq!(depot.pop(), Some(3));
+    assert_eq!(depot.pop(), Some(0));
+    depot.push(1);
+    assert_eq!(depot.pop(), Some(1));
+    assert_eq!(depot.pop(), Some(2));
+    assert_eq!(depot.pop(), None);
+}
+
+#[test]
+fn only_chunks_that_exist_are_given() {
+    // Five chunks a page, with room for eight in the numbers.
+    let geometry = geometry(&request(768, 3));
+    let mut depot = Parts::full(geometry).depot;
+    let out: HashSet<_> = std::iter::from_fn(|| depot.pop()).collect();
+    let all = (0..3).flat_map(|page| (0..5).map(move |chunk| page << 3 | chunk));
+    assert_eq!(out, all.collect());
+    assert_eq!(depot.popped(), 15);
+}
+
+#[test]
+fn pages_go_dry_and_come_back_in_any_order() {
+    let mut depot = Parts::full(small(4, 2, 8, 0)).depot;
+    let out: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();
+    assert_eq!(out.len(), 8);
+    // One chunk of each page, then the others, then all again.
+    for index in [6, 0, 4, 2, 1, 7, 3, 5] {
+        depot.push(index);
+    }
+    let again: HashSet<_> = std::iter::from_fn(|| depot.pop()).collect();
+    assert_eq!(again, (0..8).collect());
+}
+
+#[test]
+fn the_high_water_mark_stays() {
+    let mut depot = Parts::full(small(2, 4, 8, 0)).depot;
+    let out: Vec<_> = (0..5).map_while(|_| depot.pop()).collect();
+    assert_eq!(depot.most_out(), 5);
+    for index in out {
+        depot.push(index);
+    }
+    assert_eq!(depot.pop().map(|_| depot.most_out()), Some(5));
+    assert_eq!(depot.popped(), 6);
+}
+
+#[test]
+fn the_largest_depots() {
+    // As many chunks in a page as there may be, and as many in all.
+    let bytes = geometry(&mbpool_host::ground::geometry::Request {
+        page_size: 65536,
+        ..request(1, 256)
+    });
+    assert_eq!(bytes.indices(), 1 << 24);
+    let mut depot = Parts::new(bytes).depot;
+    for _ in 0..256 {
+        let page = depot.reserve().expect("a page");
+        depot.install(page);
+    }
+    let mut seen = vec![false; 1 << 24];
+    while let Some(index) = depot.pop() {
+        assert!(!std::mem::replace(&mut seen[index as usize], true));
+    }
+    assert!(seen.into_iter().all(|seen| seen));
+    for index in 0..1 << 24 {
+        depot.push(index);
+    }
+    assert_eq!((depot.free(), depot.total()), (1 << 24, 1 << 24));
+    assert_eq!(depot.popped(), 1 << 24);
+}
+
+#[test]
+fn the_most_pages() {
+    let geometry = geometry(&request(8, 16383));
+    let mut depot = Parts::new(geometry).depot;
+    let mut pages = 0;
+    while let Some(page) = depot.reserve() {
+        assert_eq!(page, pages);
+        depot.install(page);
+        pages += 1;
+    }
+    assert_eq!(pages, 16383);
+    assert_eq!(depot.present(), 16383);
+    assert_eq!(depot.total(), 16383 * 512);
+    assert_eq!(depot.pop(), Some(16382 << 9));
+}
