@@ -21,11 +21,11 @@ endif
 demo: ## from a fresh machine to frames through a pool, with an explanation
 	@$(in-root) $(LAB)/demo
 
-test: ## all tests: make check, the host's, the VM's with and without an IOMMU
-	@$(in-root) $(LAB)/test
+test: ## all tests, or SUITES="...": make check, the host's, the VM's with and without an IOMMU
+	@$(in-root) $(LAB)/test $(SUITES)
 
 check: ## formatting, lints, SAFETY comments, checkpatch
-	@$(in-root) $(LAB)/check
+	@$(in-root) $(LAB)/test check
 
 vm: ## a shell in the VM, with the modules, the card and sysfs at hand
 	@$(in-root) $(LAB)/shell
