@@ -304,6 +304,17 @@ impl<'bound> Pool<'bound> {
     }
 }
 
+impl From<HandleError> for Error {
+    /// `ERANGE` for a handle out of range, `ESTALE` for a stale one, `EINVAL` for a wrong state.
+    fn from(error: HandleError) -> Self {
+        match error {
+            HandleError::OutOfRange => ERANGE,
+            HandleError::Stale => ESTALE,
+            HandleError::WrongState => EINVAL,
+        }
+    }
+}
+
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
         // Nobody looks any more once this returns.
