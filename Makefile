@@ -6,7 +6,6 @@
 # targets run in the lab: a Debian 13 root with a stock kernel, made once in a cache outside the checkout (scripts/provision).
 
 LAB := scripts
-in-root = $(LAB)/provision && $(LAB)/in-root
 
 ifdef KDIR
 modules: ## build the modules; with KDIR=DIR natively, against any prepared tree with CONFIG_RUST=y
@@ -15,20 +14,20 @@ modules: ## build the modules; with KDIR=DIR natively, against any prepared tree
 	$(MAKE) -C $(KDIR) M=$(CURDIR) MO=$(CURDIR)/build modules
 else
 modules: ## build the modules; with KDIR=DIR natively, against any prepared tree with CONFIG_RUST=y
-	@$(in-root) $(LAB)/modules
+	@$(LAB)/in-root $(LAB)/modules
 endif
 
 demo: ## from a fresh machine to frames through a pool, with an explanation
-	@$(in-root) $(LAB)/demo
+	@$(LAB)/in-root $(LAB)/demo
 
 test: ## all tests, or SUITES="...": make check, the host's, the VM's with and without an IOMMU
-	@$(in-root) $(LAB)/test $(SUITES)
+	@$(LAB)/in-root $(LAB)/test $(SUITES)
 
 check: ## formatting, lints, SAFETY comments, checkpatch
-	@$(in-root) $(LAB)/test check
+	@$(LAB)/in-root $(LAB)/test check
 
 vm: ## a shell in the VM, with the modules, the card and sysfs at hand
-	@$(in-root) $(LAB)/shell
+	@$(LAB)/in-root $(LAB)/shell
 
 lab: ## make the lab itself and nothing else
 	@$(LAB)/provision
