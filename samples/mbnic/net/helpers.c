@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The inline functions and macros of the network stack that net/ uses, as functions that Rust can
+ * link to. One line each, nothing of our own.
+ */
+#include "helpers.h"
+
+struct net_device *mbnic_alloc_etherdev(int sizeof_priv, unsigned int txqs, unsigned int rxqs)
+{
+	return alloc_etherdev_mqs(sizeof_priv, txqs, rxqs);
+}
+
+void *mbnic_netdev_priv(const struct net_device *dev)
+{
+	return netdev_priv(dev);
+}
+
+void mbnic_set_netdev_dev(struct net_device *dev, struct device *parent)
+{
+	SET_NETDEV_DEV(dev, parent);
+}
+
+void mbnic_set_netdev_ops(struct net_device *dev, const struct net_device_ops *ops)
+{
+	dev->netdev_ops = ops;
+}
+
+void mbnic_set_max_mtu(struct net_device *dev, unsigned int mtu)
+{
+	dev->max_mtu = mtu;
+}
+
+void mbnic_eth_hw_addr_set(struct net_device *dev, const u8 *addr)
+{
+	eth_hw_addr_set(dev, addr);
+}
+
+void mbnic_netif_start_queue(struct net_device *dev)
+{
+	netif_start_queue(dev);
+}
+
+void mbnic_netif_stop_queue(struct net_device *dev)
+{
+	netif_stop_queue(dev);
+}
+
+void mbnic_netif_wake_queue(struct net_device *dev)
+{
+	netif_wake_queue(dev);
+}
+
+bool mbnic_netif_queue_stopped(const struct net_device *dev)
+{
+	return netif_queue_stopped(dev);
+}
+
+void mbnic_netif_tx_disable(struct net_device *dev)
+{
+	netif_tx_disable(dev);
+}
+
+void mbnic_netif_napi_add(struct net_device *dev, struct napi_struct *napi,
+			  int (*poll)(struct napi_struct *napi, int budget))
+{
+	netif_napi_add(dev, napi, poll);
+}
+
+void mbnic_netif_napi_del(struct napi_struct *napi)
+{
+	netif_napi_del(napi);
+}
+
+bool mbnic_napi_schedule(struct napi_struct *napi)
+{
+	return napi_schedule(napi);
+}
+
+void mbnic_napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb)
+{
+	napi_gro_receive(napi, skb);
+}
+
+struct net_device *mbnic_napi_dev(const struct napi_struct *napi)
+{
+	return napi->dev;
+}
+
+unsigned int mbnic_skb_len(const struct sk_buff *skb)
+{
+	return skb->len;
+}
+
+int mbnic_skb_tailroom(const struct sk_buff *skb)
+{
+	return skb_tailroom(skb);
+}
+
+void mbnic_skb_put_data(struct sk_buff *skb, const void *data, unsigned int len)
+{
+	skb_put_data(skb, data, len);
+}
+
+void mbnic_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)
+{
+	skb->protocol = eth_type_trans(skb, dev);
+}
+
+void mbnic_dev_kfree_skb_any(struct sk_buff *skb)
+{
+	dev_kfree_skb_any(skb);
+}
+
+void mbnic_dev_consume_skb_any(struct sk_buff *skb)
+{
+	dev_consume_skb_any(skb);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The registration of a network device: from the driver's queues to `ip link`, and all the way back.
+
+use super::{
+    bindings,
+    device::{
+        Device,
+        Driver,
+        Queues,
+        Transmit,
+        TxQueue,
+        Verdict, //
+    },
+    irq::{
+        Action,
+        Line,
+        Lines, //
+    },
+    napi::Napi,
+    skb::Skb, //
+};
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    error::{
+        from_result,
+        to_result, //
+    },
+    pci,
+    prelude::*, //
+};
+
+/// What a network device is made of.
+pub(crate) struct Config<T: Driver> {
+    /// The driver.
+    pub(crate) driver: T,
+    /// The receive queues, each with the number and the name of its interrupt vector.
+    pub(crate) rx: KVec<(T::Rx, Line)>,
+    /// The transmit side that sends.
+    pub(crate) tx: T::Tx,
+    /// The transmit side that completes, and its interrupt vector.
+    pub(crate) done: (T::Done, Line),
+    /// The vector for events.
+    pub(crate) event: Line,
+    /// Number of vectors to allocate.
+    pub(crate) vectors: usize,
+    /// The station's address.
+    pub(crate) address: [u8; 6],
+    /// Greatest MTU, in bytes of payload.
+    pub(crate) max_mtu: u32,
+}
+
+/// The parts of a driver, at an address that the network device and the handlers know.
+///
+/// # Invariants
+///
+/// `tx` is accessed by `ndo_start_xmit`, which holds the lock of the transmit queue and finds it
+/// started, and by `ndo_open` and `ndo_stop` under the RTNL, while the queue is stopped
+/// and nobody who found it started still holds its lock. It is started only between the end of
+/// `ndo_open` and the begin of `ndo_stop`.
+struct Parts<T: Driver> {
+    driver: T,
+    rx: KVec<Pin<KBox<Napi<T::Rx>>>>,
+    tx: UnsafeCell<T::Tx>,
+    done: Pin<KBox<Napi<T::Done>>>,
+}
+
+/// A registered network device. Dropping it takes the interface down and unregisters it; sleeps.
+///
+/// # Invariants
+///
+/// - `dev` is a valid network device, whose private data is a pointer to `parts`; it is registered if
+///   `registered` says so.
+/// - The NAPI contexts in `parts` are attached to `dev`, and enabled exactly while it is open.
+pub(crate) struct Registration<'bound, T: Driver> {
+    dev: NonNull<bindings::net_device>,
+    registered: bool,
+    lines: Option<Lines<'bound, T>>,
+    parts: KBox<Parts<T>>,
+}
+
+// SAFETY: All parts may be sent to another thread, and the C functions be called from any.
+unsafe impl<T: Driver> Send for Registration<'_, T> {}
+
+impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
+    /// Registers a network device, which then lives on its own: it may be open before this returns.
+    /// Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// The returned value must not be forgotten: its [`Drop`] ends the use of what it borrows.
+    pub(crate) unsafe fn new(pdev: &'bound pci::Device<Bound>, config: Config<T>) -> Result<Self> {
+        let mut rx = KVec::with_capacity(config.rx.len(), GFP_KERNEL)?;
+        let mut rx_lines = KVec::with_capacity(config.rx.len(), GFP_KERNEL)?;
+        for (queue, line) in config.rx {
+            rx.push(KBox::pin_init(Napi::new(queue), GFP_KERNEL)?, GFP_KERNEL)?;
+            rx_lines.push(line, GFP_KERNEL)?;
+        }
+        let (done, done_line) = config.done;
+        let parts = KBox::new(
+            Parts {
+                driver: config.driver,
+                rx,
+                tx: UnsafeCell::new(config.tx),
+                done: KBox::pin_init(Napi::new(done), GFP_KERNEL)?,
+            },
+            GFP_KERNEL,
+        )?;
+
+        let mut this = Self::allocate(parts, pdev, &config.address, config.max_mtu)?;
+        this.request_lines(pdev, config.vectors, &rx_lines, &done_line, &config.event)?;
+
+        // SAFETY: The device is valid and complete, and not registered.
+        to_result(unsafe { bindings::register_netdev(this.dev.as_ptr()) })?;
+        // INVARIANT: It just was.
+        this.registered = true;
+        Ok(this)
+    }
+
+    /// Allocates the device and ties the parts to it.
+    fn allocate(
+        parts: KBox<Parts<T>>,
+        pdev: &pci::Device<Bound>,
+        address: &[u8; 6],
+        max_mtu: u32,
+    ) -> Result<Self> {
+        let queues = u32::try_from(parts.rx.len())?;
+        // CAST: The size of a pointer.
+        let private = core::mem::size_of::<*const Parts<T>>() as c_int;
+        let parent: &device::Device<Bound> = pdev.as_ref();
+        // The kernel crate's device is transparent: a `struct device` at the same address.
+        let parent = core::ptr::from_ref(parent).cast_mut().cast();
+        // SAFETY: Allocates a device with one transmit queue.
+        let dev = unsafe { bindings::mbnic_alloc_etherdev(private, 1, queues) };
+        let dev = NonNull::new(dev).ok_or(ENOMEM)?;
+        // SAFETY: The device is valid and nobody else knows it yet; its private data holds a pointer.
+        // The bus device is valid, and the operations are constant.
+        unsafe {
+            bindings::mbnic_netdev_priv(dev.as_ptr())
+                .cast::<*const Parts<T>>()
+                .write(&*parts);
+            bindings::mbnic_set_netdev_dev(dev.as_ptr(), parent);
+            bindings::mbnic_set_netdev_ops(dev.as_ptr(), &Self::OPS);
+            bindings::mbnic_set_max_mtu(dev.as_ptr(), max_mtu);
+            bindings::mbnic_eth_hw_addr_set(dev.as_ptr(), address.as_ptr());
+            bindings::netif_carrier_off(dev.as_ptr());
+            // The invariant of `Parts` begins here.
+            bindings::mbnic_netif_stop_queue(dev.as_ptr());
+        }
+        // SAFETY: The device is not registered. `drop` detaches the contexts before it frees the
+        // device, and the parts are dropped after that.
+        unsafe {
+            parts.rx.iter().for_each(|napi| napi.as_ref().attach(dev));
+            parts.done.as_ref().attach(dev);
+        }
+        // INVARIANT: All of this was just done.
+        Ok(Self {
+            dev,
+            registered: false,
+            lines: None,
+            parts,
+        })
+    }
+
+    /// Puts the handlers on the interrupt vectors.
+    fn request_lines(
+        &mut self,
+        pdev: &'bound pci::Device<Bound>,
+        vectors: usize,
+        rx: &[Line],
+        done: &Line,
+        event: &Line,
+    ) -> Result {
+        let parts = &*self.parts;
+        let mut lines = Lines::new(pdev, vectors)?;
+        // SAFETY: The contexts are attached by the type invariant, and the device and the driver are
+        // valid. `drop` drops the lines before it detaches and frees anything.
+        unsafe {
+            for (napi, line) in parts.rx.iter().zip(rx) {
+                lines.handle(line, Action::Schedule(napi.as_raw()))?;
+            }
+            lines.handle(done, Action::Schedule(parts.done.as_raw()))?;
+            lines.handle(event, Action::Event(NonNull::from(&parts.driver), self.dev))?;
+        }
+        self.lines = Some(lines);
+        Ok(())
+    }
+
+    const OPS: bindings::net_device_ops = bindings::net_device_ops {
+        ndo_open: Some(Self::open),
+        ndo_stop: Some(Self::stop),
+        ndo_start_xmit: Some(Self::start_xmit),
+        ndo_get_stats64: Some(Self::get_stats64),
+        ndo_set_mac_address: Some(bindings::eth_mac_addr),
+        ndo_validate_addr: Some(bindings::eth_validate_addr),
+        ..pin_init::zeroed()
+    };
+
+    /// The parts behind a device.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is the device of a registration of this very type, which lives for `'a`.
+    unsafe fn parts<'a>(dev: *mut bindings::net_device) -> &'a Parts<T> {
+        // SAFETY: By the requirements of this function and the type invariant.
+        unsafe { &**bindings::mbnic_netdev_priv(dev).cast::<*const Parts<T>>() }
+    }
+
+    /// All queues of a device.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::parts`]; and polling is disabled and the transmit queue stopped for all of `'a`, and
+    /// nobody else has a reference to a queue.
+    unsafe fn queues<'a>(parts: &'a Parts<T>) -> Queues<'a, T> {
+        // SAFETY: By the requirements of this function and the invariant of `Parts`.
+        unsafe { Queues::new(&parts.rx, &mut *parts.tx.get(), parts.done.queue()) }
+    }
+
+    extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
+        // SAFETY: The stack calls this for devices with `OPS`, which are registered.
+        let (parts, device) = unsafe { (Self::parts(dev), Device::from_raw(dev)) };
+        from_result(|| {
+            // SAFETY: The device is not open yet, so polling is disabled by the type invariant, and the
+            // transmit queue is stopped; both stay so since we hold the RTNL.
+            let queues = unsafe { Self::queues(parts) };
+            if let Err(err) = parts.driver.open(device, queues) {
+                device.set_carrier(false);
+                return Err(err);
+            }
+            // SAFETY: The contexts are attached and disabled, and `queues` is gone. From here on the
+            // queues belong to polling and to `start_xmit`, as the invariants say.
+            unsafe {
+                for napi in &parts.rx {
+                    napi.enable();
+                    napi.schedule();
+                }
+                parts.done.enable();
+                parts.done.schedule();
+                bindings::mbnic_netif_start_queue(dev);
+            }
+            Ok(0)
+        })
+    }
+
+    extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
+        // SAFETY: The stack calls this for devices with `OPS`, which are registered.
+        let (parts, device) = unsafe { (Self::parts(dev), Device::from_raw(dev)) };
+        // SAFETY: The device is open, so polling is enabled. Once it is not, nobody wakes the transmit
+        // queue; then it is stopped, and whoever held its lock is waited for.
+        unsafe {
+            parts.done.disable();
+            parts.rx.iter().for_each(|napi| napi.disable());
+            bindings::mbnic_netif_tx_disable(dev);
+        }
+        device.set_carrier(false);
+        // SAFETY: Polling was just disabled and the transmit queue stopped; both stay so since we
+        // hold the RTNL.
+        parts.driver.stop(device, unsafe { Self::queues(parts) });
+        0
+    }
+
+    extern "C" fn start_xmit(
+        skb: *mut bindings::sk_buff,
+        dev: *mut bindings::net_device,
+    ) -> bindings::netdev_tx_t {
+        // SAFETY: The stack calls this for devices with `OPS`, with a packet that it gives away unless
+        // the answer is `NETDEV_TX_BUSY`.
+        let (parts, skb) = unsafe {
+            let skb = Skb::from_raw(NonNull::new_unchecked(skb));
+            (Self::parts(dev), core::mem::ManuallyDrop::new(skb))
+        };
+        // SAFETY: The stack calls this with the lock of the transmit queue held, and only when the queue
+        // is started: the device is open, and by the invariant of `Parts` nobody else accesses `tx`.
+        let (tx, queue) = unsafe { (&mut *parts.tx.get(), TxQueue::new(dev)) };
+
+        match tx.transmit(&skb, &queue) {
+            Verdict::Busy => return bindings::netdev_tx_NETDEV_TX_BUSY,
+            Verdict::Sent => core::mem::ManuallyDrop::into_inner(skb).consume(),
+            Verdict::Dropped => drop(core::mem::ManuallyDrop::into_inner(skb)),
+        }
+        bindings::netdev_tx_NETDEV_TX_OK
+    }
+
+    extern "C" fn get_stats64(
+        dev: *mut bindings::net_device,
+        storage: *mut bindings::rtnl_link_stats64,
+    ) {
+        // SAFETY: The stack calls this for devices with `OPS`, with counters to fill in.
+        let (parts, storage) = unsafe { (Self::parts(dev), &mut *storage) };
+        let stats = parts.driver.stats();
+        storage.rx_packets = stats.rx_packets;
+        storage.rx_bytes = stats.rx_bytes;
+        storage.rx_errors = stats.rx_errors;
+        storage.rx_length_errors = stats.rx_length_errors;
+        storage.rx_dropped = stats.rx_dropped;
+        storage.rx_missed_errors = stats.rx_missed;
+        storage.tx_packets = stats.tx_packets;
+        storage.tx_bytes = stats.tx_bytes;
+        storage.tx_errors = stats.tx_errors;
+        storage.tx_dropped = stats.tx_dropped;
+    }
+}
+
+impl<T: Driver> Drop for Registration<'_, T> {
+    fn drop(&mut self) {
+        if self.registered {
+            // SAFETY: The device is registered by the type invariant. This stops it if it is open.
+            unsafe { bindings::unregister_netdev(self.dev.as_ptr()) };
+        }
+        // From here on no handler runs.
+        self.lines = None;
+        // SAFETY: By the type invariant the contexts are attached, and, since the device is not open,
+        // disabled. Nobody uses the device any more.
+        unsafe {
+            self.parts.rx.iter().for_each(|napi| napi.detach());
+            self.parts.done.detach();
+            bindings::free_netdev(self.dev.as_ptr());
+        }
+    }
+}
