@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # those who source this use what it sets
 #
 # What the lab's scripts share: where things are, and how a long step is run. Sourced, never run.
 #

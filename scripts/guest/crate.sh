@@ -8,7 +8,7 @@
 refused() { ! "$@"; }
 logged() { dmesg | grep -F "$1"; }
 holds() { [ -e /sys/module/mbpool/holders/my_driver ]; }
-bound() { [ -e /sys/bus/pci/drivers/my_driver/0000:* ]; }
+bound() { ls -d /sys/bus/pci/drivers/my_driver/0000:*; }
 unknown_symbols() { [ "$(dmesg | grep -c 'my_driver: Unknown symbol _R.*mbpool')" -gt 0 ]; }
 
 ktap_begin 12

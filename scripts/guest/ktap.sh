@@ -3,6 +3,7 @@
 #
 # KTAP for shell scripts, in the guest (as /ktap.sh) and outside. Sourced.
 #
+#     . /ktap.sh
 #     ktap_begin 2
 #     check 'the module loads' insmod /mbpool.ko
 #     check 'the name of the test' any_function argument
