@@ -65,7 +65,7 @@ impl Pump {
         add(&self.epoll, quit, QUIT)?;
         let mut events = [EpollEvent::default(); 4];
         let mut last = Instant::now();
-        let mut wanted = None;
+        let mut wanted = self.turn(Duration::ZERO);
         loop {
             let count = match self.epoll.wait(timeout(wanted), &mut events) {
                 Ok(count) => count,
