@@ -68,10 +68,9 @@ fn run() -> Result<()> {
     match cli::parse(std::env::args_os().skip(1))? {
         Request::Print(text) => writeln!(out, "{text}").context("cannot print"),
         Request::Send { path, command } => {
-            for line in control::send(&path, &command)? {
-                writeln!(out, "{line}").context("cannot print")?;
-            }
-            Ok(())
+            let answer = control::send(&path, &command)?;
+            let text: String = answer.into_iter().map(|line| line + "\n").collect();
+            out.write_all(text.as_bytes()).context("cannot print")
         }
         Request::Card(options) => serve(&options),
     }

@@ -5,6 +5,7 @@
 //! It upholds: the card is locked for one batch of frames at a time, so that the driver's doorbells get
 //! their turn.
 
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -65,11 +66,11 @@ impl Pump {
         add(&self.epoll, quit, QUIT)?;
         let mut events = [EpollEvent::default(); 4];
         let mut last = Instant::now();
-        let mut wanted = self.turn(Duration::ZERO);
+        let mut wanted = self.turn(Duration::ZERO)?;
         loop {
             let count = match self.epoll.wait(timeout(wanted), &mut events) {
                 Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 Err(error) => return Err(error).context("cannot wait for events"),
             };
             let ready = events.iter().take(count);
@@ -87,18 +88,31 @@ impl Pump {
             let now = Instant::now();
             let elapsed = wanted.map_or(Duration::ZERO, |_| now - last);
             last = now;
-            wanted = self.turn(elapsed);
+            wanted = self.turn(elapsed)?;
         }
     }
 
     /// One batch of all that is due; gives the time until the next one.
-    fn turn(&mut self, elapsed: Duration) -> Option<Duration> {
+    fn turn(&mut self, elapsed: Duration) -> Result<Option<Duration>> {
         let mut card = self.card.lock();
         card.tick(elapsed);
         let mut due = None;
         match &mut self.source {
             Source::Nothing => (),
-            Source::Tap(tap) => receive(tap, &mut self.buffer, |frame| card.receive(frame)),
+            Source::Tap(tap) => {
+                let received = receive(tap, &mut self.buffer, |frame| card.receive(frame));
+                if let Err(error) = received {
+                    error!("the tap device is lost, and with it the wire: {error}");
+                    // What stays readable for ever must not be waited for.
+                    self.epoll.ctl(
+                        ControlOperation::Delete,
+                        tap.as_raw_fd(),
+                        EpollEvent::default(),
+                    )?;
+                    card.set_link(false);
+                    self.source = Source::Nothing;
+                }
+            }
             Source::Pcap(_) if !card.can_receive() => due = Some(IDLE),
             Source::Pcap(pcap) => {
                 for _ in 0..pcap.advance(elapsed) {
@@ -111,7 +125,7 @@ impl Pump {
                 due = pcap.due();
             }
         }
-        card.wants().into_iter().chain(due).min()
+        Ok(card.wants().into_iter().chain(due).min())
     }
 }
 
@@ -124,17 +138,14 @@ fn add(epoll: &Epoll, what: &impl AsRawFd, data: u64) -> Result<()> {
 }
 
 /// Receives a batch of frames from a tap device.
-fn receive(tap: &Tap, buffer: &mut [u8], mut each: impl FnMut(&[u8])) {
+fn receive(tap: &Tap, buffer: &mut [u8], mut each: impl FnMut(&[u8])) -> io::Result<()> {
     for _ in 0..BATCH {
-        match tap.receive(buffer) {
-            Ok(Some(length)) => each(buffer.get(..length).unwrap_or_default()),
-            Ok(None) => break,
-            Err(error) => {
-                error!("cannot read from the tap device: {error}");
-                break;
-            }
+        match tap.receive(buffer)? {
+            Some(length) => each(buffer.get(..length).unwrap_or_default()),
+            None => break,
         }
     }
+    Ok(())
 }
 
 /// How long epoll may wait, in its milliseconds; what is less than one is slept by itself.
