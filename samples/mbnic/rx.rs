@@ -43,6 +43,8 @@ use mbpool::{
 const SMALL: usize = 256;
 /// Size in bytes of a large buffer, and so of the longest frame.
 pub(crate) const LARGE: usize = 2048;
+/// Bits at the top of a handle that tell the card's pools apart: two of each of its eight groups.
+const STOCK_BITS: u32 = 4;
 /// Size in bytes of the pages that a pool is made of.
 pub(crate) const PAGE: usize = 16384;
 
@@ -97,12 +99,14 @@ impl net::Poll for Group<'_> {
 impl<'bound> Group<'bound> {
     /// Takes one buffer back from the card, its frame up the stack, and the buffer to the card again.
     fn receive(&mut self, napi: &net::Context<'_>, entry: &ReturnEntry) {
-        let stock = match entry.large {
-            true => &mut self.large,
-            false => &mut self.small,
+        let handle = Handle::from_raw(entry.handle);
+        let stocks = [&mut self.small, &mut self.large];
+        let Some(stock) = stocks.into_iter().find(|stock| stock.owns(handle)) else {
+            self.counters.errors.add(1);
+            return;
         };
         // On card -> used. What is no handle, or one that the card has not, ends here.
-        let Ok(buffer) = stock.pool.take(Handle::from_raw(entry.handle)) else {
+        let Ok(buffer) = stock.pool.take(handle) else {
             self.counters.errors.add(1);
             return;
         };
@@ -116,7 +120,9 @@ impl<'bound> Group<'bound> {
         }
         // Used -> on card.
         let posted = buffer.post();
-        stock.push(posted);
+        if stock.push(posted).is_err() {
+            self.counters.errors.add(1);
+        }
     }
 
     /// Makes the pools and the rings of a group, which hold `size` buffers of either kind. Sleeps.
@@ -125,9 +131,10 @@ impl<'bound> Group<'bound> {
         let small = CString::try_from_fmt(fmt!("rx{number}-small"))?;
         let large = CString::try_from_fmt(fmt!("rx{number}-large"))?;
         let base = |ring| regs::group_register(number, ring);
+        let tag = u32::try_from(number)? * 2;
         Ok(Self {
-            small: Stock::new(&card, &small, SMALL, size, base(group::SMALL))?,
-            large: Stock::new(&card, &large, LARGE, size, base(group::LARGE))?,
+            small: Stock::new(&card, &small, SMALL, size, base(group::SMALL), tag)?,
+            large: Stock::new(&card, &large, LARGE, size, base(group::LARGE), tag + 1)?,
             // All buffers may come back before we look.
             returned: Ring::new(dev, size.checked_mul(2).ok_or(EINVAL)?)?,
             counters: Arc::new(Counters::default(), GFP_KERNEL)?,
@@ -192,20 +199,31 @@ struct Stock<'bound> {
     pool: Pool<'bound>,
     ring: Ring,
     base: usize,
+    /// What the pool's handles carry in their user bits.
+    tag: u32,
     chunk: u32,
 }
 
 impl<'bound> Stock<'bound> {
-    fn new(card: &Card<'bound>, name: &CStr, chunk: usize, size: u16, base: usize) -> Result<Self> {
+    fn new(
+        card: &Card<'bound>,
+        name: &CStr,
+        chunk: usize,
+        size: u16,
+        base: usize,
+        tag: u32,
+    ) -> Result<Self> {
         let pages = (usize::from(size) * chunk).div_ceil(PAGE);
         let config = mbpool::Config::new(name, chunk)
             .align(64)
             .page_size(PAGE)
-            .max_pages(u32::try_from(pages)?);
+            .max_pages(u32::try_from(pages)?)
+            .user_bits(STOCK_BITS, 0);
         Ok(Self {
             pool: Pool::new(card.device(), config, GFP_KERNEL)?,
             ring: Ring::new(card.device(), size)?,
             base,
+            tag,
             chunk: u32::try_from(chunk)?,
         })
     }
@@ -221,20 +239,27 @@ impl<'bound> Stock<'bound> {
         for _ in 0..self.ring.size() {
             // Free -> on card.
             let posted = self.pool.post(GFP_KERNEL)?;
-            self.push(posted);
+            self.push(posted)?;
         }
         self.show(card);
         Ok(())
     }
 
+    /// Whether a handle is one of ours, to go by what it says.
+    fn owns(&self, handle: Handle) -> bool {
+        self.pool.user_bits(handle) == (self.tag, 0)
+    }
+
     /// Puts a buffer into the ring, which has room: no more buffers are on the card than it holds.
-    fn push(&mut self, posted: Posted) {
+    fn push(&mut self, posted: Posted) -> Result {
+        let handle = self.pool.with_user_bits(posted.handle, self.tag, 0)?;
         let entry = FreeEntry {
             address: posted.dma,
-            handle: posted.handle.into_raw(),
+            handle: handle.into_raw(),
             size: self.chunk,
         };
         self.ring.push(entry.encode());
+        Ok(())
     }
 
     /// Shows the card what was put into the ring.

@@ -71,6 +71,16 @@ void mbnic_netif_napi_del(struct napi_struct *napi)
 	netif_napi_del(napi);
 }
 
+void mbnic_local_bh_disable(void)
+{
+	local_bh_disable();
+}
+
+void mbnic_local_bh_enable(void)
+{
+	local_bh_enable();
+}
+
 bool mbnic_napi_schedule(struct napi_struct *napi)
 {
 	return napi_schedule(napi);

@@ -28,6 +28,8 @@ void mbnic_netif_tx_disable(struct net_device *dev);
 void mbnic_netif_napi_add(struct net_device *dev, struct napi_struct *napi,
 			  int (*poll)(struct napi_struct *napi, int budget));
 void mbnic_netif_napi_del(struct napi_struct *napi);
+void mbnic_local_bh_disable(void);
+void mbnic_local_bh_enable(void);
 bool mbnic_napi_schedule(struct napi_struct *napi);
 void mbnic_napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb);
 struct net_device *mbnic_napi_dev(const struct napi_struct *napi);

@@ -96,14 +96,21 @@ impl<Q: Poll> Napi<Q> {
         unsafe { bindings::mbnic_netif_napi_del(self.as_raw()) };
     }
 
-    /// Starts polling. May sleep.
+    /// Starts polling, with one poll at once. May sleep.
     ///
     /// # Safety
     ///
     /// `self` is attached and disabled, and no reference from [`Napi::queue`] is alive.
     pub(super) unsafe fn enable(&self) {
-        // SAFETY: By the requirements of this function.
-        unsafe { bindings::napi_enable(self.as_raw()) };
+        // SAFETY: By the requirements of this function. The end of the section without softirqs runs
+        // the one that was raised, which in process context nobody else would before the next
+        // interrupt.
+        unsafe {
+            bindings::napi_enable(self.as_raw());
+            bindings::mbnic_local_bh_disable();
+            bindings::mbnic_napi_schedule(self.as_raw());
+            bindings::mbnic_local_bh_enable();
+        }
     }
 
     /// Ends polling, and waits for the end of a poll that is under way. Sleeps.
@@ -114,16 +121,6 @@ impl<Q: Poll> Napi<Q> {
     pub(super) unsafe fn disable(&self) {
         // SAFETY: By the requirements of this function.
         unsafe { bindings::napi_disable(self.as_raw()) };
-    }
-
-    /// Has the queue polled soon, if polling is enabled. Any context.
-    ///
-    /// # Safety
-    ///
-    /// `self` is attached.
-    pub(super) unsafe fn schedule(&self) {
-        // SAFETY: By the requirements of this function.
-        unsafe { bindings::mbnic_napi_schedule(self.as_raw()) };
     }
 
     /// The queue.

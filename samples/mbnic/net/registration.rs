@@ -238,12 +238,8 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
             // SAFETY: The contexts are attached and disabled, and `queues` is gone. From here on the
             // queues belong to polling and to `start_xmit`, as the invariants say.
             unsafe {
-                for napi in &parts.rx {
-                    napi.enable();
-                    napi.schedule();
-                }
+                parts.rx.iter().for_each(|napi| napi.enable());
                 parts.done.enable();
-                parts.done.schedule();
                 bindings::mbnic_netif_start_queue(dev);
             }
             Ok(0)
