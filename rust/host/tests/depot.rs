@@ -6,6 +6,7 @@ mod common;
 
 use common::{
     geometry,
+    pop_all,
     request,
     small,
     Parts, //
@@ -56,7 +57,7 @@ fn an_installed_page_gives_each_chunk_once_lowest_first() {
     assert_eq!(depot.reserve(), Some(1));
     depot.install(1);
     assert_eq!((depot.free(), depot.present(), depot.total()), (4, 1, 4));
-    let out: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();
+    let out: Vec<_> = pop_all(&mut depot).collect();
     assert_eq!(out, [4, 5, 6, 7]);
     assert_eq!((depot.free(), depot.total()), (0, 4));
     assert_eq!((depot.most_out(), depot.popped()), (4, 4));
@@ -84,7 +85,7 @@ fn only_chunks_that_exist_are_given() {
     // Five chunks a page, with room for eight in the numbers.
     let geometry = geometry(&request(768, 3));
     let mut depot = Parts::full(geometry).depot;
-    let out: HashSet<_> = std::iter::from_fn(|| depot.pop()).collect();
+    let out: HashSet<_> = pop_all(&mut depot).collect();
     let all = (0..3).flat_map(|page| (0..5).map(move |chunk| page << 3 | chunk));
     assert_eq!(out, all.collect());
     assert_eq!(depot.popped(), 15);
@@ -93,13 +94,13 @@ fn only_chunks_that_exist_are_given() {
 #[test]
 fn pages_go_dry_and_come_back_in_any_order() {
     let mut depot = Parts::full(small(4, 2, 8, 0)).depot;
-    let out: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();
+    let out: Vec<_> = pop_all(&mut depot).collect();
     assert_eq!(out.len(), 8);
     // One chunk of each page, then the others, then all again.
     for index in [6, 0, 4, 2, 1, 7, 3, 5] {
         depot.push(index);
     }
-    let again: HashSet<_> = std::iter::from_fn(|| depot.pop()).collect();
+    let again: HashSet<_> = pop_all(&mut depot).collect();
     assert_eq!(again, (0..8).collect());
 }
 
@@ -129,7 +130,7 @@ fn the_largest_depots() {
         depot.install(page);
     }
     let mut seen = vec![false; 1 << 24];
-    while let Some(index) = depot.pop() {
+    for index in pop_all(&mut depot) {
         assert!(!std::mem::replace(&mut seen[index as usize], true));
     }
     assert!(seen.into_iter().all(|seen| seen));

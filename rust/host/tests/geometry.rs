@@ -371,6 +371,7 @@ fn the_page_is_chosen_for_little_waste() {
     for (size, page) in [
         (1, 4096),
         (1536, 8192),
+        (1792, 4096), // exactly an eighth
         (1800, 4096),
         (2048, 4096),
         (2200, 16384),

@@ -54,6 +54,12 @@ pub fn small(pages: u32, chunks: u32, generation: u32, low: u32) -> Geometry {
     made
 }
 
+/// Pops until nothing is left; one more than there is at the most.
+pub fn pop_all(depot: &mut Depot) -> impl Iterator<Item = u32> + '_ {
+    let most = depot.total() as usize + 1;
+    std::iter::from_fn(|| depot.pop()).take(most)
+}
+
 /// Slots and depot of one geometry, driven as a pool drives them.
 pub struct Parts {
     pub geometry: Geometry,
