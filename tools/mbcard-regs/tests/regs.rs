@@ -193,7 +193,10 @@ fn no_two_registers_lie_at_one_place() {
     add("transmit".to_owned(), regs::TX_BASE + regs::tx::CONTROL);
     for block in [regs::tx::SEND, regs::tx::DONE] {
         for register in ring {
-            add(format!("transmit ring {block:#x}"), regs::TX_BASE + block + register);
+            add(
+                format!("transmit ring {block:#x}"),
+                regs::TX_BASE + block + register,
+            );
         }
     }
     for counter in 0..regs::stats::COUNT * 2 {
