@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Contexts: running a piece of a test in hard IRQ, in a softirq, or on all CPUs at once. The safe face
+//! of contexts.c.
+
+use crate::{
+    check_eq,
+    ktap::{
+        Outcome,
+        Stop, //
+    }, //
+};
+use kernel::{
+    error::to_result,
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// A context that code runs in. The numbers are those of `enum mbpool_test_context`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Context {
+    /// A thread.
+    Process,
+    /// A timer.
+    SoftIrq,
+    /// An interrupt on this CPU.
+    HardIrq,
+    /// An interrupt on another CPU.
+    Ipi,
+}
+
+impl Context {
+    /// All that may not sleep.
+    pub(crate) const ATOMIC: [Self; 3] = [Self::SoftIrq, Self::HardIrq, Self::Ipi];
+}
+
+type Function = unsafe extern "C" fn(*mut c_void);
+
+// SAFETY: These are the declarations of contexts.h; an enumeration is an `unsigned int` in C.
+unsafe extern "C" {
+    fn mbpool_test_context() -> c_uint;
+    fn mbpool_test_in_softirq(function: Function, arg: *mut c_void) -> c_int;
+    fn mbpool_test_in_hardirq(function: Function, arg: *mut c_void) -> c_int;
+    fn mbpool_test_in_ipi(function: Function, arg: *mut c_void) -> c_int;
+    fn mbpool_test_on_each_cpu(
+        function: unsafe extern "C" fn(*mut c_void, c_uint),
+        arg: *mut c_void,
+    ) -> c_int;
+}
+
+/// A function to be run, and what came of it.
+struct Call<'a> {
+    function: &'a mut (dyn FnMut() -> Outcome + Send),
+    ran_in: c_uint,
+    outcome: Option<Outcome>,
+}
+
+/// # Safety
+///
+/// `arg` points to a [`Call`] that nobody else uses meanwhile.
+unsafe extern "C" fn call(arg: *mut c_void) {
+    // SAFETY: As the caller promises.
+    let call = unsafe { &mut *arg.cast::<Call<'_>>() };
+    // SAFETY: It only looks at the preemption counter.
+    call.ran_in = unsafe { mbpool_test_context() };
+    call.outcome = Some((call.function)());
+}
+
+/// Runs `function` in `context` and waits for it. Fails if it did not run there.
+pub(crate) fn run_in(context: Context, mut function: impl FnMut() -> Outcome + Send) -> Outcome {
+    let mut made = Call {
+        function: &mut function,
+        ran_in: c_uint::MAX,
+        outcome: None,
+    };
+    let arg: *mut c_void = (&raw mut made).cast();
+    let (status, expected) = match context {
+        Context::Process => {
+            // SAFETY: `made` is ours.
+            unsafe { call(arg) };
+            (0, 0)
+        }
+        // SAFETY: Here and below: `call` is done with `made`, which is ours, when the function returns.
+        Context::SoftIrq => (unsafe { mbpool_test_in_softirq(call, arg) }, 1),
+        // SAFETY: See above.
+        Context::HardIrq => (unsafe { mbpool_test_in_hardirq(call, arg) }, 2),
+        // SAFETY: See above.
+        Context::Ipi => (unsafe { mbpool_test_in_ipi(call, arg) }, 2),
+    };
+    if context == Context::Ipi && status == ENODEV.to_errno() {
+        return Err(Stop::Skipped("one CPU"));
+    }
+    to_result(status)?;
+    check_eq!(made.ran_in, expected);
+    made.outcome
+        .unwrap_or_else(|| Err(Stop::failed("the function ran", fmt!("{context:?}"))))
+}
+
+/// A function to be run on all CPUs, and the first thing that one of them found wrong.
+struct CallAll<'a> {
+    function: &'a (dyn Fn(u32) -> Outcome + Sync),
+    stop: Pin<KBox<Mutex<Option<Stop>>>>,
+}
+
+/// # Safety
+///
+/// `arg` points to a [`CallAll`].
+unsafe extern "C" fn call_all(arg: *mut c_void, number: c_uint) {
+    // SAFETY: As the caller promises; all that it holds may be used by several threads at once.
+    let all = unsafe { &*arg.cast_const().cast::<CallAll<'_>>() };
+    if let Err(stop) = (all.function)(number) {
+        all.stop.lock().get_or_insert(stop);
+    }
+}
+
+/// Runs `function` in a thread on each CPU, all beginning at once, and waits for them. Each is told its
+/// number. Answers how many there were.
+pub(crate) fn on_each_cpu(function: impl Fn(u32) -> Outcome + Sync) -> Outcome<u32> {
+    let mut all = CallAll {
+        function: &function,
+        stop: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+    };
+    // SAFETY: All threads are done with `all` when the function returns.
+    let count = unsafe { mbpool_test_on_each_cpu(call_all, (&raw mut all).cast()) };
+    let first = all.stop.lock().take();
+    match (u32::try_from(count), first) {
+        (_, Some(stop)) => Err(stop),
+        (Ok(count), None) => Ok(count),
+        (Err(_), None) => Err(Error::from_errno(count).into()),
+    }
+}

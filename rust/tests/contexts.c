@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Runs a test's function in each of the contexts that a driver's code runs in, and waits until it is
+ * done. In C, because most of what it takes are macros and inline functions.
+ */
+
+#include <linux/completion.h>
+#include <linux/cpu.h>
+#include <linux/irq_work.h>
+#include <linux/kthread.h>
+#include <linux/preempt.h>
+#include <linux/smp.h>
+#include <linux/timer.h>
+
+#include "contexts.h"
+
+/* What runs now, told by the kernel and not by who asked for it. */
+enum mbpool_test_context mbpool_test_context(void)
+{
+	if (in_hardirq())
+		return MBPOOL_TEST_HARDIRQ;
+	if (in_serving_softirq())
+		return MBPOOL_TEST_SOFTIRQ;
+	return MBPOOL_TEST_PROCESS;
+}
+
+struct from_timer {
+	struct timer_list timer;
+	struct completion done;
+	void (*func)(void *arg);
+	void *arg;
+};
+
+static void timer_expired(struct timer_list *timer)
+{
+	struct from_timer *from = container_of(timer, struct from_timer, timer);
+
+	from->func(from->arg);
+	complete(&from->done);
+}
+
+/* From a timer, which expires in the softirq. */
+int mbpool_test_in_softirq(void (*func)(void *), void *arg)
+{
+	struct from_timer from = { .func = func, .arg = arg };
+
+	init_completion(&from.done);
+	timer_setup_on_stack(&from.timer, timer_expired, 0);
+	mod_timer(&from.timer, jiffies);
+	wait_for_completion(&from.done);
+	timer_delete_sync(&from.timer);
+	timer_destroy_on_stack(&from.timer);
+	return 0;
+}
+
+struct from_irq {
+	struct irq_work work;
+	void (*func)(void *arg);
+	void *arg;
+};
+
+static void irq_work_runs(struct irq_work *work)
+{
+	struct from_irq *from = container_of(work, struct from_irq, work);
+
+	from->func(from->arg);
+}
+
+/* From an interrupt that this CPU sends itself. */
+int mbpool_test_in_hardirq(void (*func)(void *), void *arg)
+{
+	struct from_irq from = {
+		.work = IRQ_WORK_INIT_HARD(irq_work_runs),
+		.func = func,
+		.arg = arg,
+	};
+
+	if (!irq_work_queue(&from.work))
+		return -EBUSY;
+	irq_work_sync(&from.work);
+	return 0;
+}
+
+/* From an interrupt that this CPU sends another. -ENODEV if there is none. */
+int mbpool_test_in_ipi(void (*func)(void *), void *arg)
+{
+	unsigned int other;
+	int ret;
+
+	cpus_read_lock();
+	other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	ret = other < nr_cpu_ids ? smp_call_function_single(other, func, arg, true) : -ENODEV;
+	cpus_read_unlock();
+	return ret;
+}
+
+struct on_each {
+	void (*func)(void *arg, unsigned int number);
+	void *arg;
+	atomic_t numbers;
+	atomic_t missing;
+	atomic_t running;
+	struct completion done;
+};
+
+static int worker(void *data)
+{
+	struct on_each *each = data;
+	unsigned int number = atomic_inc_return(&each->numbers) - 1;
+
+	/* All begin at once: a wakeup from sleep would spread them. */
+	atomic_dec(&each->missing);
+	while (atomic_read(&each->missing))
+		cpu_relax();
+
+	each->func(each->arg, number);
+	if (atomic_dec_and_test(&each->running))
+		complete(&each->done);
+	return 0;
+}
+
+/*
+ * In a thread on each CPU, all at once; each is told its number. Answers how many there were, or an error.
+ */
+int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg)
+{
+	struct on_each each = { .func = func, .arg = arg };
+	struct task_struct **threads;
+	unsigned int cpu, made = 0, count;
+	int ret;
+
+	cpus_read_lock();
+	count = num_online_cpus();
+	init_completion(&each.done);
+	atomic_set(&each.missing, count);
+	atomic_set(&each.running, count);
+
+	threads = kcalloc(count, sizeof(*threads), GFP_KERNEL);
+	if (!threads) {
+		ret = -ENOMEM;
+		goto out;
+	}
+	for_each_online_cpu(cpu) {
+		struct task_struct *thread;
+
+		thread = kthread_create_on_cpu(worker, &each, cpu, "mbpool_test/%u");
+		if (IS_ERR(thread)) {
+			ret = PTR_ERR(thread);
+			goto stop;
+		}
+		threads[made++] = get_task_struct(thread);
+	}
+	for (count = 0; count < made; count++)
+		wake_up_process(threads[count]);
+	wait_for_completion(&each.done);
+	ret = made;
+stop:
+	/* Of a thread that was never woken, the function does not run; of one that was, it has. */
+	while (made--)
+		kthread_stop_put(threads[made]);
+	kfree(threads);
+out:
+	cpus_read_unlock();
+	return ret;
+}

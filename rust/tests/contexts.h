@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef MBPOOL_TEST_CONTEXTS_H
+#define MBPOOL_TEST_CONTEXTS_H
+
+#include <linux/types.h>
+
+enum mbpool_test_context {
+	MBPOOL_TEST_PROCESS,
+	MBPOOL_TEST_SOFTIRQ,
+	MBPOOL_TEST_HARDIRQ,
+};
+
+enum mbpool_test_context mbpool_test_context(void);
+int mbpool_test_in_softirq(void (*func)(void *), void *arg);
+int mbpool_test_in_hardirq(void (*func)(void *), void *arg);
+int mbpool_test_in_ipi(void (*func)(void *), void *arg);
+int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg);
+
+#endif

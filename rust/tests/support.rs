@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Small things that many tests use.
+
+use kernel::prelude::*;
+use mbpool::Count;
+
+/// A page that fails to be had is what some tests are after: it is not to be reported as a fault.
+pub(crate) const QUIET: kernel::alloc::Flags = __GFP_NOWARN;
+
+/// So many chunks in each state.
+pub(crate) fn count(used: usize, card: usize, free: usize) -> Count {
+    Count { used, card, free }
+}
+
+/// Numbers without a pattern, the same in each run.
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// Another sequence for each seed.
+    pub(crate) fn new(seed: u32) -> Self {
+        Self(0x9e37_79b9_7f4a_7c15 ^ u64::from(seed) << 32)
+    }
+
+    /// The next one.
+    pub(crate) fn next(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        let [_, _, _, _, a, b, c, d] = self.0.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
+
+/// Fills a chunk with a pattern of its own.
+pub(crate) fn mark(bytes: &mut [u8], name: u32) {
+    for (byte, value) in bytes.iter_mut().zip(pattern(name)) {
+        *byte = value;
+    }
+}
+
+/// Whether a chunk holds the pattern that [`mark`] wrote, to the last byte.
+pub(crate) fn is_marked(bytes: &[u8], name: u32) -> bool {
+    bytes
+        .iter()
+        .copied()
+        .zip(pattern(name))
+        .all(|(a, b)| a == b)
+}
+
+fn pattern(name: u32) -> impl Iterator<Item = u8> {
+    let mut random = Random::new(name);
+    core::iter::from_fn(move || Some(random.next())).flat_map(u32::to_le_bytes)
+}
