@@ -136,7 +136,7 @@ fn halves_make_the_whole() {
     assert_eq!((low, high), (0x89ab_cdef, 0x0123_4567));
     assert_eq!(regs::join(low, high), address);
     assert_eq!(regs::low_half(low), 0xcdef);
-    assert_eq!(regs::generate(3, 1514), 1514 << 16 | 3);
+    assert_eq!(regs::generate(3, 1514), (1514 << 16) | 3);
 }
 
 #[test]

@@ -209,7 +209,7 @@ fn bytes(hex: &str) -> Result<Vec<u8>> {
     let digits = digits.filter(|digits| digits.len() % 2 == 0);
     let digits = digits.context("a frame is an even number of hexadecimal digits")?;
     let pairs = digits.chunks_exact(2);
-    let bytes = pairs.map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit));
+    let bytes = pairs.map(|pair| pair.iter().fold(0, |byte, digit| (byte << 4) | digit));
     Ok(bytes.flat_map(u8::try_from).collect())
 }
 
