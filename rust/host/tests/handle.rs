@@ -38,12 +38,13 @@ fn layout(pages: u32, size: usize, high_bits: u32, low_bits: u32) -> Layout {
 fn generation_takes_what_is_left() {
     // (pages, chunk size, high, low) -> (chunk bits, generation bits)
     for (pages, size, high, low, chunk, generation) in [
-        (1, 4096, 0, 0, 0, 30), // 32 are left, a state word has room for 30
-        (1, 4096, 1, 0, 0, 30),
+        (1, 4096, 0, 0, 0, 29), // 32 are left, a state word has room for 29
+        (1, 4096, 1, 0, 0, 29),
         (1, 4096, 2, 1, 0, 29),
-        (2, 4096, 0, 0, 0, 30),
-        (3, 4096, 0, 0, 0, 30),
+        (2, 4096, 0, 0, 0, 29),
+        (3, 4096, 0, 0, 0, 29),
         (5, 4096, 0, 0, 0, 29),
+        (9, 4096, 0, 0, 0, 28),
         (4096, 2048, 0, 0, 1, 19),
         (4096, 2048, 2, 7, 1, 10),
         (8192, 8, 2, 7, 9, 1),

@@ -29,6 +29,7 @@ use std::collections::{
 enum State {
     Free,
     Used,
+    Lent,
     Card,
 }
 
@@ -125,7 +126,7 @@ impl Model {
         u32::try_from(own << low).expect("32 bits")
     }
 
-    /// What `take` (from `Card`) and `redeem` (from `Used`) must answer.
+    /// What `take` (from `Card`) and `redeem` (from `Lent`) must answer.
     fn judge(&self, handle: Handle, from: State) -> Result<u32, HandleError> {
         let layout = self.parts.geometry.layout();
         let (high, low) = layout.user_bits();
@@ -213,7 +214,7 @@ impl Model {
             Op::Lend(pick) => {
                 if let Some(index) = self.one_of(State::Used, pick) {
                     let handle = self.parts.slots.lend(index);
-                    self.advance(index, State::Used, handle);
+                    self.advance(index, State::Lent, handle);
                 }
             }
             Op::Take(pick, user) => {
@@ -230,7 +231,7 @@ impl Model {
             }
             Op::Redeem(pick, user) => {
                 if let Some(handle) = self.given(pick, user) {
-                    let expected = self.judge(handle, State::Used);
+                    let expected = self.judge(handle, State::Lent);
                     assert_eq!(self.parts.slots.redeem(handle), expected);
                     if let Ok(index) = expected {
                         self.parts.depot.push(index);
@@ -293,7 +294,7 @@ impl Model {
 
     fn compare(&self) {
         let count = Count {
-            used: self.in_state(State::Used).len(),
+            used: self.in_state(State::Used).len() + self.in_state(State::Lent).len(),
             card: self.in_state(State::Card).len(),
             free: self.in_state(State::Free).len(),
         };
@@ -338,6 +339,12 @@ proptest! {
             model.compare();
         }
         // At the end all go home, and all can be had again.
+        for index in model.in_state(State::Lent) {
+            let receipt = Handle::from_raw(model.handle(index));
+            prop_assert_eq!(model.parts.slots.redeem(receipt), Ok(index));
+            model.parts.depot.push(index);
+            model.chunk(index).state = State::Free;
+        }
         for index in model.in_state(State::Used) {
             model.parts.slots.release(index);
             model.parts.depot.push(index);

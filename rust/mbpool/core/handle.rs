@@ -9,8 +9,8 @@
 
 use super::geometry::Refusal;
 
-/// The most generation bits: two bits of a state word hold the state.
-const MAX_GENERATION_BITS: u32 = 30;
+/// The most generation bits: three bits of a state word hold the state.
+const MAX_GENERATION_BITS: u32 = 29;
 
 /// The 32-bit name of a chunk that a card holds.
 ///

@@ -8,7 +8,7 @@
 //!
 //! - [`geometry`]: size, align, boundary, page size -> where the chunks of a page lie.
 //! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
-//! - [`slots`]: one state word for each chunk: absent, free, used, on card.
+//! - [`slots`]: one state word for each chunk: absent, free, used, lent, on card.
 //! - [`depot`]: which chunks are free, page by page.
 
 pub mod depot;

@@ -2,12 +2,13 @@
 
 //! Slots: the state of each chunk.
 //!
-//! One word a chunk: its generation and one of four states. Who may change a word follows from the
+//! One word a chunk: its generation and one of five states. Who may change a word follows from the
 //! state alone, so no lock is needed:
 //!
 //! - absent -> free: who grows the pool, and has reserved the page;
 //! - free -> used, free -> on card: who popped the index from the depot;
-//! - used -> on card, used -> free: who owns the buffer;
+//! - used -> on card, used -> lent, used -> free: who owns the buffer;
+//! - lent -> free: whoever wins the compare and exchange, with the receipt of this very loan;
 //! - on card -> used, on card -> free: whoever wins the compare and exchange. This is the one place
 //!   where a number that a card wrote decides, and where two may ask for the same chunk.
 //!
@@ -41,8 +42,11 @@ const FREE: u32 = 1;
 const USED: u32 = 2;
 /// The card owns it.
 const CARD: u32 = 3;
+/// The driver lent it to an owner who has a receipt. Not `USED`, or an old receipt would do for a
+/// chunk that was allocated anew.
+const LENT: u32 = 4;
 
-const STATE_BITS: u32 = 2;
+const STATE_BITS: u32 = 3;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 
 #[inline]
@@ -58,7 +62,7 @@ const fn generation(word: u32) -> u32 {
 /// How many chunks are in which state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
-    /// The driver owns them.
+    /// The driver owns them, or lent them.
     pub used: usize,
     /// The card holds them.
     pub card: usize,
@@ -108,10 +112,10 @@ impl Slots {
         self.advance(index, CARD)
     }
 
-    /// Used -> used, as the next generation: the handle is a receipt that [`Slots::redeem`] takes
+    /// Used -> lent, as the next generation: the handle is a receipt that [`Slots::redeem`] takes
     /// once. For who owns the chunk.
     pub fn lend(&self, index: u32) -> Handle {
-        self.advance(index, USED)
+        self.advance(index, LENT)
     }
 
     #[inline]
@@ -138,9 +142,9 @@ impl Slots {
         self.swap(handle, CARD, USED)
     }
 
-    /// Used -> free, if the chunk was lent under this very handle. Answers its index.
+    /// Lent -> free, if the chunk was lent under this very handle. Answers its index.
     pub fn redeem(&self, handle: Handle) -> Result<u32, HandleError> {
-        self.swap(handle, USED, FREE)
+        self.swap(handle, LENT, FREE)
     }
 
     #[inline]
@@ -203,7 +207,7 @@ impl Slots {
         for slot in self.words.iter() {
             match slot.load(Relaxed) & STATE_MASK {
                 FREE => count.free += 1,
-                USED => count.used += 1,
+                USED | LENT => count.used += 1,
                 CARD => count.card += 1,
                 _ => {}
             }
