@@ -109,7 +109,8 @@ impl<'bound> Pool<'bound> {
             entry: None,
         };
         for _ in 0..geometry.initial_pages() {
-            pool.grow(gfp)?;
+            let number = pool.shared.guarded.lock().reserve()?;
+            pool.grow(number, gfp)?;
         }
         pool.entry = Some(sysfs::publish(pool.shared.clone())?);
         Ok(pool)
@@ -261,27 +262,23 @@ impl<'bound> Pool<'bound> {
                 shared.grown.wait(&mut guarded);
                 continue;
             }
+            // Before the lock goes: of two that miss at once, the second one must see the first.
+            let reserved = guarded.reserve();
             drop(guarded);
-            if let Err(error) = self.grow(gfp) {
+            if let Err(error) = reserved.and_then(|number| self.grow(number, gfp)) {
                 shared.guarded.lock().failures[kind as usize] += 1;
                 return Err(error);
             }
         }
     }
 
-    /// Adds one page. Sleeps if `gfp` allows it; no lock is held meanwhile.
-    fn grow(&self, gfp: Flags) -> Result {
+    /// Adds page `number`, which the caller reserved. Sleeps if `gfp` allows it; no lock is held
+    /// meanwhile.
+    fn grow(&self, number: u32, gfp: Flags) -> Result {
         let shared = &*self.shared;
-        let number = {
-            let mut guarded = shared.guarded.lock();
-            let number = guarded.depot.reserve().ok_or(ENOMEM)?;
-            guarded.growing += 1;
-            number
-        };
-
         let page = dma::allocate(self.dev, &shared.geometry, gfp);
         let result = page.map(|page| {
-            // SAFETY: We reserved the page, and its chunks appear only below.
+            // SAFETY: The page is reserved for us, and its chunks appear only below.
             unsafe { shared.pages.fill(number, page) };
             for chunk in 0..shared.geometry.chunks() {
                 shared.slots.appear(shared.index(number, chunk));

@@ -52,6 +52,15 @@ pub(crate) struct Guarded {
     pub(crate) failures: [u64; gfp::KINDS],
 }
 
+impl Guarded {
+    /// Sets a page aside for the caller to add. The pool is growing until that came to its end.
+    pub(super) fn reserve(&mut self) -> Result<u32> {
+        let number = self.depot.reserve().ok_or(ENOMEM)?;
+        self.growing += 1;
+        Ok(number)
+    }
+}
+
 /// Handles that were refused, by reason.
 pub(crate) struct BadHandles {
     pub(crate) out_of_range: Atomic<i64>,
