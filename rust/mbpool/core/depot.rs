@@ -2,46 +2,43 @@
 
 //! Depot: which chunks are free, page by page.
 //!
-//! Each page has a stack of the numbers of its free chunks; the pages that have any are linked. What
-//! was pushed last is popped first, while it is still in the cache. All operations take constant
-//! time but [`Depot::install`], which fills one page's stack. The depot knows nothing of the states
-//! in [`Slots`](super::slots::Slots); the pool keeps the two in step and guards this one with its lock.
+//! Each page has a stack of the numbers of its free chunks. Chunks come from the page with the lowest
+//! number that has any: so what is out gathers in the low pages, and the high ones drain and can be
+//! given back. All operations take constant time but [`Depot::install`], which fills one page's stack,
+//! and [`Depot::retire`], which looks for a page. The depot knows nothing of the states in
+//! [`Slots`](super::slots::Slots); the pool keeps the two in step and guards this one with its lock.
 
-use super::geometry::Geometry;
+use super::{
+    geometry::Geometry,
+    pageset::PageSet, //
+};
 use crate::facade::{
     array_with,
     AllocError,
     Array, //
 };
 
-/// End of a list of pages.
+/// No page.
 const NONE: u32 = u32::MAX;
-
-/// One page's part of the depot.
-#[derive(Clone, Copy)]
-struct Page {
-    /// Free chunks: the height of the page's stack.
-    free: u32,
-    /// The next page of the list that this one is in.
-    next: u32,
-}
 
 /// The free chunks of one pool.
 ///
 /// # Invariants
 ///
-/// - The pages that are present and have a free chunk are in the list `partial`, once each; those
-///   that are absent and not reserved are in the list `absent`, once each; no page is in both.
-/// - The first `free` entries of a present page's stack are distinct and less than `chunks`.
-/// - `total` is `present * chunks`; `free` is the sum of the pages' `free`, and at most `total`.
+/// - A page is absent, and then in the set `absent`; reserved, and then in no set; or present, and then
+///   in the set `partial` if it has a free chunk. `current` is the lowest of those, or `NONE`.
+/// - `heights` has the number of each page's free chunks, 0 if it is not present; the first so many
+///   entries of its stack are distinct and less than `chunks`.
+/// - `total` is `present * chunks`; `free` is the sum of `heights`, and at most `total`.
 pub struct Depot {
-    pages: Array<Page>,
+    heights: Array<u32>,
     /// The stacks, one after the other: page `p` owns the indices from `p << chunk_bits`.
     stacks: Array<u16>,
+    partial: PageSet,
+    absent: PageSet,
+    current: u32,
     chunk_bits: u32,
     chunks: u32,
-    partial: u32,
-    absent: u32,
     present: u32,
     total: u32,
     free: u32,
@@ -53,17 +50,17 @@ impl Depot {
     /// A depot with no page.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
         let pages = geometry.max_pages();
-        // INVARIANT: All pages are absent, and linked in order.
+        let mut absent = PageSet::new(pages)?;
+        (0..pages).for_each(|number| absent.insert(number));
+        // INVARIANT: All pages are absent.
         Ok(Self {
-            pages: array_with(pages, |page| Page {
-                free: 0,
-                next: if page + 1 < pages { page + 1 } else { NONE },
-            })?,
+            heights: array_with(pages, |_| 0)?,
             stacks: array_with(geometry.indices(), |_| 0)?,
+            partial: PageSet::new(pages)?,
+            absent,
+            current: NONE,
             chunk_bits: geometry.layout().chunk_bits(),
             chunks: geometry.chunks(),
-            partial: NONE,
-            absent: 0,
             present: 0,
             total: 0,
             free: 0,
@@ -102,82 +99,117 @@ impl Depot {
     /// Takes a free chunk and answers its index.
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
-        let number = self.partial;
+        let number = self.current;
         // CAST: `u32` to `usize` here and below, which is no smaller on any machine that runs Linux.
-        // With the list empty, `number` is `NONE`, which is no page.
-        let page = self.pages.get_mut(number as usize)?;
-        let height = page.free.checked_sub(1)?;
-        let base = number << self.chunk_bits;
-        let chunk = *self.stacks.get((base + height) as usize)?;
+        // When there is none, `number` is `NONE`, which is no page.
+        let height = self.heights.get_mut(number as usize)?;
+        let left = height.checked_sub(1)?;
+        let base = number.wrapping_shl(self.chunk_bits);
+        let chunk = *self.stacks.get(base.wrapping_add(left) as usize)?;
 
-        // INVARIANT: A page whose last free chunk this was leaves the list, of which it is the head.
-        page.free = height;
-        if height == 0 {
-            self.partial = page.next;
+        *height = left;
+        if left == 0 {
+            self.exhausted(number);
         }
-        self.free -= 1;
-        self.popped += 1;
-        self.most_out = self.most_out.max(self.total - self.free);
+        self.free = self.free.wrapping_sub(1);
+        self.popped = self.popped.wrapping_add(1);
+        self.most_out = self.most_out.max(self.total.wrapping_sub(self.free));
         Some(base | u32::from(chunk))
+    }
+
+    /// A page has no free chunk any more, or is there no more.
+    #[inline]
+    fn exhausted(&mut self, number: u32) {
+        // INVARIANT: It leaves the set, and `current` becomes the lowest of those that stay.
+        self.partial.remove(number);
+        if self.current == number {
+            self.current = self.partial.first().unwrap_or(NONE);
+        }
     }
 
     /// Gives back a chunk that was popped.
     #[inline]
     pub fn push(&mut self, index: u32) {
-        let number = index >> self.chunk_bits;
-        let base = number << self.chunk_bits;
-        let Some(page) = self.pages.get_mut(number as usize) else {
+        let number = index.wrapping_shr(self.chunk_bits);
+        let base = number.wrapping_shl(self.chunk_bits);
+        let Some(height) = self.heights.get_mut(number as usize) else {
             return;
         };
-        let Some(entry) = self.stacks.get_mut((base + page.free) as usize) else {
+        let Some(entry) = self.stacks.get_mut(base.wrapping_add(*height) as usize) else {
             return;
         };
         // INVARIANT: The chunk was popped, so it is not in the stack and the stack is not full.
         // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16.
         *entry = (index - base) as u16;
-        page.free += 1;
-        if page.free == 1 {
-            page.next = self.partial;
-            self.partial = number;
+        let was = *height;
+        *height = was.wrapping_add(1);
+        if was == 0 {
+            self.partial.insert(number);
+            self.current = self.current.min(number);
         }
-        self.free += 1;
+        self.free = self.free.wrapping_add(1);
+    }
+
+    /// Whether there is no page to be added.
+    pub fn is_at_limit(&self) -> bool {
+        self.absent.first().is_none()
     }
 
     /// Sets an absent page aside for a caller that goes to allocate its memory; `None` at the limit.
     /// The caller owes an [`install`](Self::install) or a [`cancel`](Self::cancel).
     pub fn reserve(&mut self) -> Option<u32> {
-        let number = self.absent;
-        self.absent = self.pages.get(number as usize)?.next;
+        let number = self.absent.first()?;
+        self.absent.remove(number);
         Some(number)
     }
 
-    /// The memory of a reserved page could not be had.
+    /// The memory of a reserved page could not be had, or that of a retired one was given back.
     pub fn cancel(&mut self, number: u32) {
-        if let Some(page) = self.pages.get_mut(number as usize) {
-            page.next = self.absent;
-            self.absent = number;
-        }
+        self.absent.insert(number);
     }
 
     /// A reserved page is there: all its chunks are free.
     pub fn install(&mut self, number: u32) {
         let base = (number << self.chunk_bits) as usize;
-        let (Some(page), Some(stack)) = (
-            self.pages.get_mut(number as usize),
+        let (Some(height), Some(stack)) = (
+            self.heights.get_mut(number as usize),
             self.stacks.get_mut(base..base + self.chunks as usize),
         ) else {
             return;
         };
-        // INVARIANT: The chunks are distinct, and the page, which was in no list, goes into `partial`.
+        // INVARIANT: The chunks are distinct, and the page, which was in no set, goes into `partial`.
         // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16.
         for (entry, chunk) in stack.iter_mut().zip((0..self.chunks).rev()) {
             *entry = chunk as u16;
         }
-        page.free = self.chunks;
-        page.next = self.partial;
-        self.partial = number;
+        *height = self.chunks;
+        self.partial.insert(number);
+        self.current = self.current.min(number);
         self.present += 1;
         self.total += self.chunks;
         self.free += self.chunks;
+    }
+
+    /// Takes out the highest page of which all chunks are free, if at least `keep` chunks stay free
+    /// without it. The page counts as reserved: the caller owes a [`cancel`](Self::cancel) once its
+    /// memory was given back.
+    pub fn retire(&mut self, keep: u32) -> Option<u32> {
+        if self.free.checked_sub(self.chunks)? < keep {
+            return None;
+        }
+        let at = self
+            .heights
+            .iter()
+            .rposition(|height| *height == self.chunks)?;
+        // CAST: The array has `max_pages` elements, a `u32`.
+        let number = at as u32;
+        if let Some(height) = self.heights.get_mut(at) {
+            *height = 0;
+        }
+        self.exhausted(number);
+        self.present -= 1;
+        self.total -= self.chunks;
+        self.free -= self.chunks;
+        Some(number)
     }
 }

@@ -7,11 +7,18 @@
 //! they get unit and property tests (`rust/host`).
 //!
 //! - [`geometry`]: size, align, boundary, page size -> where the chunks of a page lie.
+//! - [`fill`]: how many buffers a receive ring should hold.
 //! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
 //! - [`slots`]: one state word for each chunk: absent, free, used, lent, on card.
-//! - [`depot`]: which chunks are free, page by page.
+//! - [`lent`]: which chunks went up a stack as pages.
+//! - [`marks`]: at which numbers of free chunks something is to be done.
+//! - [`depot`]: which chunks are free, page by page; [`pageset`]: which pages have any.
 
 pub mod depot;
+pub mod fill;
 pub mod geometry;
 pub mod handle;
+pub mod lent;
+pub mod marks;
+pub mod pageset;
 pub mod slots;

@@ -5,7 +5,7 @@
 //! One word a chunk: its generation and one of five states. Who may change a word follows from the
 //! state alone, so no lock is needed:
 //!
-//! - absent -> free: who grows the pool, and has reserved the page;
+//! - absent -> free, free -> absent: who grows or shrinks the pool, and has the page reserved;
 //! - free -> used, free -> on card: who popped the index from the depot;
 //! - used -> on card, used -> lent, used -> free: who owns the buffer;
 //! - lent -> free: whoever wins the compare and exchange, with the receipt of this very loan;
@@ -95,6 +95,13 @@ impl Slots {
     pub fn appear(&self, index: u32) {
         if let Some(slot) = self.slot(index) {
             slot.store(word(generation(slot.load(Relaxed)), FREE), Release);
+        }
+    }
+
+    /// The chunk's page goes away: free -> absent. For who retired the page from the depot.
+    pub fn vanish(&self, index: u32) {
+        if let Some(slot) = self.slot(index) {
+            slot.store(word(generation(slot.load(Relaxed)), ABSENT), Release);
         }
     }
 
