@@ -3,7 +3,42 @@
 //! What a driver asks of a pool.
 
 use super::core::geometry::Request;
-use kernel::str::CStr;
+use kernel::{
+    dma::DataDirection,
+    str::CStr, //
+};
+
+/// How long free pages over the high mark are kept, unless a driver says otherwise.
+const GRACE_MS: u32 = 1000;
+
+/// How long a pool that is dropped waits for buffers that are out, unless a driver says otherwise.
+const WAIT_MS: u32 = 1000;
+
+/// Where a pool's memory comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Backing {
+    /// `dma_alloc_coherent`: the CPU and the device see each other's writes; [`Buffer::sync`] is a
+    /// barrier.
+    ///
+    /// [`Buffer::sync`]: crate::Buffer::sync
+    Coherent,
+    /// Ordinary pages, mapped for the device in one direction, as a `page_pool` does it. The driver says
+    /// with [`Buffer::sync`] whose turn it is; without, either side may see stale bytes. A buffer of
+    /// such a pool can go up a stack as a page, see [`Buffer::into_page`].
+    ///
+    /// [`Buffer::sync`]: crate::Buffer::sync
+    /// [`Buffer::into_page`]: crate::Buffer::into_page
+    Streaming(DataDirection),
+}
+
+/// How a pool grows and shrinks in the background.
+#[derive(Clone, Copy)]
+pub(crate) struct Tide {
+    pub(crate) low: u32,
+    pub(crate) high: Option<u32>,
+    pub(crate) grace_ms: u32,
+    pub(crate) strict: bool,
+}
 
 /// The longest name in bytes, as long as that of a C `dma_pool`.
 const MAX_NAME: usize = 31;
@@ -29,6 +64,10 @@ const MAX_NAME: usize = 31;
 pub struct Config<'a> {
     pub(crate) name: &'a CStr,
     pub(crate) request: Request,
+    pub(crate) backing: Backing,
+    pub(crate) tide: Tide,
+    pub(crate) lending: bool,
+    pub(crate) wait_ms: u32,
 }
 
 impl<'a> Config<'a> {
@@ -51,6 +90,15 @@ impl<'a> Config<'a> {
                 high_bits: 0,
                 low_bits: 0,
             },
+            backing: Backing::Coherent,
+            tide: Tide {
+                low: 0,
+                high: None,
+                grace_ms: GRACE_MS,
+                strict: false,
+            },
+            lending: false,
+            wait_ms: WAIT_MS,
         }
     }
 
@@ -95,8 +143,69 @@ impl<'a> Config<'a> {
         self
     }
 
-    /// What is wrong with the name, if anything.
-    pub(crate) fn name_refusal(&self) -> Option<&'static str> {
+    /// Where the memory comes from; coherent if nothing is said.
+    pub const fn backing(mut self, backing: Backing) -> Self {
+        self.backing = backing;
+        self
+    }
+
+    /// Grow in the background, with `GFP_KERNEL`, when fewer than `low` chunks are free, so that those
+    /// who may not sleep find buffers ready; 0: never.
+    pub const fn low_water(mut self, low: u32) -> Self {
+        self.tide.low = low;
+        self
+    }
+
+    /// Give pages that are all free back in the background when more than `high` chunks are free, after
+    /// they were for `grace_ms` milliseconds, and keep `high` free. Without this, pages go back only
+    /// under memory pressure.
+    pub const fn high_water(mut self, high: u32, grace_ms: u32) -> Self {
+        self.tide.high = Some(high);
+        self.tide.grace_ms = grace_ms;
+        self
+    }
+
+    /// Allocate all pages when the pool is made, and neither ask for memory nor give any back later.
+    pub const fn strict(mut self) -> Self {
+        self.tide.strict = true;
+        self.request.initial_pages = self.request.max_pages;
+        self
+    }
+
+    /// Buffers of the pool will be lent as pages, see [`Buffer::into_page`](crate::Buffer::into_page).
+    /// The backing must be [`Backing::Streaming`] and a page must hold one chunk. Costs 8 bytes a chunk.
+    pub const fn lending(mut self) -> Self {
+        self.lending = true;
+        self
+    }
+
+    /// When the pool is dropped, it waits up to `wait_ms` milliseconds, a second if nothing is said, for
+    /// buffers that others have to come home, before it reports and leaks them.
+    pub const fn wait_ms(mut self, wait_ms: u32) -> Self {
+        self.wait_ms = wait_ms;
+        self
+    }
+
+    /// What is wrong with the name or the marks, if anything.
+    pub(crate) fn refusal(&self) -> Option<&'static str> {
+        let Tide {
+            low, high, strict, ..
+        } = self.tide;
+        if strict && (low != 0 || high.is_some()) {
+            return Some("strict: a pool that neither grows nor shrinks has no water marks");
+        }
+        if strict && self.request.initial_pages != self.request.max_pages {
+            return Some("strict: comes after max_pages and initial_pages");
+        }
+        if high.is_some_and(|high| high < low) {
+            return Some("high_water: is below the low one");
+        }
+        if self.backing == Backing::Streaming(DataDirection::None) {
+            return Some("backing: a streaming pool has a direction");
+        }
+        if self.lending && self.backing == Backing::Coherent {
+            return Some("lending: only a streaming pool can lend pages");
+        }
         match self.name.to_bytes() {
             [] => Some("name: is empty"),
             long if long.len() > MAX_NAME => Some("name: is longer than 31 bytes"),

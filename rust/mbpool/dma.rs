@@ -7,12 +7,16 @@
 //! nobody freed by name is leaked.
 
 use super::{
+    config::Backing,
     core::geometry::Geometry,
     facade::{
         array_with,
         Array, //
     },
-    gfp::Kind, //
+    gfp::{
+        self,
+        Kind, //
+    }, //
 };
 use core::{
     cell::UnsafeCell,
@@ -34,57 +38,220 @@ use kernel::{
     },
     dma::{
         Coherent,
+        DataDirection,
         DmaAddress, //
     },
+    page::PAGE_SHIFT,
     pr_warn_once,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        aref::ARef,
+        barrier::{
+            dma_mb,
+            Full,
+            Read,
+            Write, //
+        }, //
+    }, //
 };
 
-/// A page of coherent DMA memory.
-pub(crate) type Page = Coherent<[u8]>;
+/// `DMA_MAPPING_ERROR` of include/linux/dma-mapping.h.
+const MAPPING_ERROR: DmaAddress = DmaAddress::MAX;
 
-/// Whether the device does coherent DMA at all: its bus or driver has set a mask for it.
-pub(crate) fn is_capable(dev: &Device<Bound>) -> bool {
-    let dev: *const bindings::device = ptr::from_ref(dev).cast();
-    // SAFETY: `Device` is a transparent wrapper of a valid `struct device`. The mask is set by who
-    // probes the device, before anything allocates.
-    unsafe { (*dev).coherent_dma_mask != 0 }
+fn as_raw(dev: &Device) -> *mut bindings::device {
+    ptr::from_ref(dev).cast_mut().cast()
 }
 
-/// Allocates a page. Sleeps if, and only if, `gfp` allows it.
-///
-/// # Errors
-///
-/// `ENOMEM`: the DMA layer has none, or gave memory that is not aligned as it promises to.
-pub(crate) fn allocate(dev: &Device<Bound>, geometry: &Geometry, gfp: Flags) -> Result<Page> {
-    let page = Coherent::<u8>::zeroed_slice(dev, geometry.page_size(), gfp)?;
-    // That no chunk crosses a boundary rests on the page's address, which is the work of whatever
-    // IOMMU driver or reserved memory the device has. Look, rather than trust.
-    let below = DmaAddress::try_from(geometry.base_align() - 1)?;
-    if page.dma_address() & below != 0 {
-        pr_warn_once!("the DMA layer gave a page that is not aligned to its size\n");
-        if Kind::of(gfp) != Kind::Sleep {
-            // DMA memory cannot be freed where one may not sleep.
-            mem::forget(page);
+/// The device that does the DMA for `dev`: itself, or the nearest ancestor with a DMA mask, such as
+/// the host controller of a USB interface or the PCI device behind an auxiliary one.
+pub(crate) fn master_of(dev: &Device<Bound>) -> Option<&Device<Bound>> {
+    let mut raw = as_raw(dev);
+    while !raw.is_null() {
+        // SAFETY: `raw` is `dev` or an ancestor, on which a child holds a reference. Masks and parents
+        // are set by who makes and probes the devices, before anybody asks for a pool.
+        let (mask, parent) = unsafe { ((*raw).coherent_dma_mask, (*raw).parent) };
+        if mask != 0 {
+            // SAFETY: The device is valid, as above. It is bound while its descendant is: a bus
+            // removes a device's children when it unbinds the device.
+            return Some(unsafe { Device::from_raw(raw) });
         }
-        return Err(ENOMEM);
+        raw = parent;
     }
-    Ok(page)
+    None
+}
+
+/// A page of DMA memory.
+pub(crate) struct Page {
+    cpu: NonNull<u8>,
+    dma: DmaAddress,
+    memory: Memory,
+}
+
+/// What a page consists of, and how it goes back.
+enum Memory {
+    Coherent(#[expect(dead_code, reason = "held to be dropped")] Coherent<[u8]>),
+    Streaming(Mapping),
+}
+
+/// Ordinary pages that are mapped for a device.
+///
+/// # Invariants
+///
+/// We hold a reference to the `1 << order` pages at `page`, and they are mapped for `dev` at `dma` in
+/// `direction`.
+struct Mapping {
+    dev: ARef<Device>,
+    page: NonNull<bindings::page>,
+    order: c_uint,
+    dma: DmaAddress,
+    direction: DataDirection,
+}
+
+impl Mapping {
+    fn size(&self) -> usize {
+        1 << (self.order as usize + PAGE_SHIFT)
+    }
+
+    fn new(
+        dev: &Device<Bound>,
+        size: usize,
+        direction: DataDirection,
+        flags: Flags,
+    ) -> Result<Self> {
+        let order = (size.next_power_of_two() >> PAGE_SHIFT).trailing_zeros();
+        // Zeroed, as the other backing's is: nobody is to see what was there before. Not from high
+        // memory: the pool wants an address for the CPU.
+        // Compound, so that several machine pages have one reference count.
+        let compound = if order > 0 {
+            1 << bindings::___GFP_COMP_BIT
+        } else {
+            0
+        };
+        let flags = gfp::raw((flags | __GFP_ZERO) & !__GFP_HIGHMEM) | compound;
+        // SAFETY: May be called with any flags and order; it sleeps only if the flags allow it.
+        let page = unsafe { bindings::alloc_pages(flags, order) };
+        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        // SAFETY: The device is bound, and the pages are ours.
+        let dma = unsafe {
+            bindings::dma_map_page_attrs(
+                as_raw(dev),
+                page.as_ptr(),
+                0,
+                1 << (order as usize + PAGE_SHIFT),
+                direction.into(),
+                0,
+            )
+        };
+        if dma == MAPPING_ERROR {
+            // SAFETY: The pages are ours.
+            unsafe { bindings::__free_pages(page.as_ptr(), order) };
+            return Err(ENOMEM);
+        }
+        // INVARIANT: Just allocated and mapped.
+        Ok(Self {
+            dev: dev.into(),
+            page,
+            order,
+            dma,
+            direction,
+        })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the pages are mapped so, and we have a reference, which goes:
+        // if somebody up a stack has another one, the memory stays until that goes, too.
+        unsafe {
+            bindings::dma_unmap_page_attrs(
+                as_raw(&self.dev),
+                self.dma,
+                self.size(),
+                self.direction.into(),
+                0,
+            );
+            bindings::__free_pages(self.page.as_ptr(), self.order);
+        }
+    }
+}
+
+// SAFETY: Pages and mappings belong to no thread.
+unsafe impl Send for Page {}
+
+impl Page {
+    /// Allocates a page for a device that does DMA. Sleeps if, and only if, `gfp` allows it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: there is no memory, or it cannot be mapped, or the DMA layer gave memory that is not
+    /// aligned as it promises to.
+    pub(crate) fn new(
+        dev: &Device<Bound>,
+        geometry: &Geometry,
+        backing: Backing,
+        gfp: Flags,
+    ) -> Result<Self> {
+        let page = match backing {
+            Backing::Coherent => {
+                let memory = Coherent::<u8>::zeroed_slice(dev, geometry.page_size(), gfp)?;
+                Self {
+                    cpu: NonNull::new(memory.as_mut_ptr().cast()).ok_or(ENOMEM)?,
+                    dma: memory.dma_address(),
+                    memory: Memory::Coherent(memory),
+                }
+            }
+            Backing::Streaming(direction) => {
+                let mapping = Mapping::new(dev, geometry.page_size(), direction, gfp)?;
+                // SAFETY: The page is ours and not in high memory.
+                let cpu = unsafe { helpers::mbpool_page_address(mapping.page.as_ptr().cast()) };
+                Self {
+                    cpu: NonNull::new(cpu.cast()).ok_or(ENOMEM)?,
+                    dma: mapping.dma,
+                    memory: Memory::Streaming(mapping),
+                }
+            }
+        };
+
+        // That no chunk crosses a boundary rests on the page's address, which is the work of whatever
+        // IOMMU driver or reserved memory the device has. Look, rather than trust.
+        let below = DmaAddress::try_from(geometry.base_align() - 1)?;
+        if page.dma & below != 0 {
+            pr_warn_once!("the DMA layer gave a page that is not aligned to its size\n");
+            if Kind::of(gfp) != Kind::Sleep {
+                // DMA memory cannot be freed where one may not sleep.
+                mem::forget(page);
+            }
+            return Err(ENOMEM);
+        }
+        Ok(page)
+    }
+}
+
+/// Inline functions of C. A `struct page` is opaque to Rust.
+mod helpers {
+    use kernel::prelude::*;
+
+    extern "C" {
+        pub(super) fn mbpool_page_address(page: *const c_void) -> *mut c_void;
+        pub(super) fn mbpool_get_page(page: *mut c_void);
+        pub(super) fn mbpool_page_ref_count(page: *const c_void) -> c_int;
+    }
 }
 
 /// The pages of one pool, by number.
 ///
 /// # Invariants
 ///
-/// - An entry changes only while all chunks of its page are absent, by whoever has the page reserved
-///   in the depot, or, once the pool itself is gone, while none is with the driver or on the card.
+/// - An entry changes only while all chunks of its page are absent and nobody looks at one under RCU,
+///   by whoever has the page reserved in the depot, or, once the pool itself is gone, while none is with
+///   the driver or on the card.
 /// - An entry is filled before any chunk of its page is seen to be other than absent.
 pub(crate) struct Pages {
     entries: Array<UnsafeCell<Option<ManuallyDrop<Page>>>>,
 }
 
-// SAFETY: By the type invariant an entry is not written while others may read it; what it holds, a
-// `Page`, is `Send` and `Sync`.
+// SAFETY: By the type invariant an entry is not written while others may read it; what is reached
+// through a shared reference to a `Page` may be used by several threads at once.
 unsafe impl Sync for Pages {}
 
 impl Pages {
@@ -114,34 +281,121 @@ impl Pages {
         }
     }
 
-    /// Where `offset` bytes into page `number` are, for the CPU and for the device.
+    /// A page that is there.
     ///
     /// # Safety
     ///
     /// The caller has seen a chunk of this page that is not absent, which was ordered before this
-    /// call, and `offset` lies in the page.
+    /// call, and the page stays while the reference is used: the chunk has an owner, or we are in the
+    /// RCU read-side section in which it was seen.
     #[inline]
-    pub(crate) unsafe fn locate(&self, number: u32, offset: usize) -> (NonNull<u8>, DmaAddress) {
+    unsafe fn get(&self, number: u32) -> &Page {
         // SAFETY: A chunk of the page is or was not absent, so `number` is in range, and by the type
         // invariant the entry is filled and not being written.
-        let page = unsafe {
+        unsafe {
             (*self.entries.get_unchecked(number as usize).get())
                 .as_ref()
                 .unwrap_unchecked()
-        };
-        // SAFETY: `offset` lies in the page, whose memory begins at a pointer that is not null.
-        let cpu = unsafe { NonNull::new_unchecked(page.as_mut_ptr().cast::<u8>().add(offset)) };
-        // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is an
-        // address in the page, so it does not wrap.
-        (cpu, page.dma_address().wrapping_add(offset as DmaAddress))
+        }
     }
 
-    /// Frees a page. Process context; may sleep.
+    /// Where `offset` bytes into page `number` are, for the CPU and for the device.
     ///
     /// # Safety
     ///
-    /// The device is bound, the pool is gone, and no chunk of page `number` is with the driver or on
-    /// the card.
+    /// As for [`Pages::get`], and `offset` lies in the page.
+    #[inline]
+    pub(crate) unsafe fn locate(&self, number: u32, offset: usize) -> (NonNull<u8>, DmaAddress) {
+        // SAFETY: As the caller promises.
+        let page = unsafe { self.get(number) };
+        // SAFETY: `offset` lies in the page.
+        let cpu = unsafe { page.cpu.add(offset) };
+        // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is an
+        // address in the page, so it does not wrap.
+        (cpu, page.dma.wrapping_add(offset as DmaAddress))
+    }
+
+    /// Gives bytes of page `number` to the CPU or to the device.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pages::get`], the range lies in the page, and the device is bound.
+    #[inline]
+    pub(crate) unsafe fn sync(
+        &self,
+        number: u32,
+        offset: usize,
+        len: usize,
+        direction: DataDirection,
+    ) {
+        let (to_cpu, to_device) = match direction {
+            DataDirection::FromDevice => (true, false),
+            DataDirection::ToDevice => (false, true),
+            DataDirection::Bidirectional => (true, true),
+            DataDirection::None => return,
+        };
+        // SAFETY: As the caller promises.
+        match unsafe { &self.get(number).memory } {
+            Memory::Coherent(_) => match (to_cpu, to_device) {
+                (true, false) => dma_mb(Read),
+                (false, true) => dma_mb(Write),
+                _ => dma_mb(Full),
+            },
+            Memory::Streaming(mapping) => {
+                let (dev, dir) = (as_raw(&mapping.dev), mapping.direction.into());
+                // CAST: As in `locate`.
+                let dma = mapping.dma.wrapping_add(offset as DmaAddress);
+                // SAFETY: The range lies in a mapping of this device and direction.
+                unsafe {
+                    if to_cpu {
+                        bindings::__dma_sync_single_for_cpu(dev, dma, len, dir);
+                    }
+                    if to_device {
+                        bindings::__dma_sync_single_for_device(dev, dma, len, dir);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The `struct page` of page `number`, with a reference more for the caller, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pages::get`].
+    pub(crate) unsafe fn share(&self, number: u32) -> Option<NonNull<bindings::page>> {
+        // SAFETY: As the caller promises.
+        match unsafe { &self.get(number).memory } {
+            Memory::Coherent(_) => None,
+            Memory::Streaming(mapping) => {
+                // SAFETY: We hold a reference.
+                unsafe { helpers::mbpool_get_page(mapping.page.as_ptr().cast()) };
+                Some(mapping.page)
+            }
+        }
+    }
+
+    /// Whether somebody else has a reference to the `struct page` of page `number`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pages::get`].
+    pub(crate) unsafe fn is_shared(&self, number: u32) -> bool {
+        // SAFETY: As the caller promises.
+        match unsafe { &self.get(number).memory } {
+            Memory::Coherent(_) => false,
+            // SAFETY: We hold a reference.
+            Memory::Streaming(mapping) => unsafe {
+                helpers::mbpool_page_ref_count(mapping.page.as_ptr().cast()) > 1
+            },
+        }
+    }
+
+    /// Frees a page, if it is there. Process context; may sleep.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound, and the caller is entitled to change entry `number` by the type invariant.
     pub(crate) unsafe fn free(&self, number: u32) {
         let Some(entry) = self.entry(number) else {
             return;

@@ -3,10 +3,13 @@
 //! What allocation flags permit.
 //!
 //! The flags themselves go down to the page allocation unchanged. This is only to know whether the
-//! pool may wait for another who is growing it, and under which kind a failure is counted.
+//! pool may wait for another who is growing it, under which kind a failure is counted, and to pass the
+//! flags to functions of C that the `kernel` crate has no face for.
 
+use core::mem;
 use kernel::{
     alloc::Flags,
+    bindings::gfp_t,
     prelude::*, //
 };
 
@@ -40,4 +43,11 @@ impl Kind {
             Self::Nowait
         }
     }
+}
+
+/// The flags as C takes them.
+pub(crate) fn raw(flags: Flags) -> gfp_t {
+    // SAFETY: `Flags` has one field, a `gfp_t`; that the sizes are equal, and so that there is nothing
+    // else and the field is at its start, the compiler checks here.
+    unsafe { mem::transmute::<Flags, gfp_t>(flags) }
 }

@@ -70,8 +70,12 @@ mod pool;
 mod sysfs;
 
 pub use self::{
-    config::Config,
+    config::{
+        Backing,
+        Config, //
+    },
     core::{
+        fill::FillLevel,
         handle::{
             Handle,
             HandleError, //
@@ -79,8 +83,11 @@ pub use self::{
         slots::Count, //
     },
     pool::{
+        Alarm,
         Buffer,
         Ext,
+        Notify,
+        PageRef,
         Peek,
         Pool,
         Posted, //

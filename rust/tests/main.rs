@@ -18,6 +18,7 @@ mod layout;
 mod life;
 mod support;
 mod sysfs;
+mod tide;
 
 use kernel::prelude::*;
 
@@ -45,6 +46,7 @@ impl kernel::Module for Module {
             ("irq", irq::TESTS),
             ("cpus", cpus::TESTS),
             ("sysfs", sysfs::TESTS),
+            ("tide", tide::TESTS),
         ];
         let failed = ktap::run(groups, &devices.fixture());
         if failed != 0 {

@@ -21,12 +21,7 @@ use kernel::{
         DmaAddress, //
     },
     prelude::*,
-    sync::barrier::{
-        dma_mb,
-        Full,
-        Read,
-        Write, //
-    }, //
+    sync::rcu, //
 };
 
 /// What goes into a card's free-buffer ring: where the chunk is, and the name to give it back by.
@@ -85,14 +80,16 @@ impl<'pool> Buffer<'pool> {
     ///
     /// Call it with [`DataDirection::FromDevice`] between what says that the device has written (a
     /// descriptor, an index) and reading the bytes, and with [`DataDirection::ToDevice`] between
-    /// writing them and telling the device. On coherent memory that is the barrier and nothing more.
+    /// writing them and telling the device. On coherent memory that is the barrier and nothing more; on a
+    /// streaming pool it is what makes the bytes arrive, and only the range that is given.
     ///
     /// # Errors
     ///
     /// `EINVAL`: the range does not lie in the buffer.
     #[inline]
     pub fn sync(&self, offset: usize, len: usize, direction: DataDirection) -> Result {
-        sync(self.shared, offset, len, direction)
+        // SAFETY: We own the chunk; the device is bound while there is a pool, which we borrow.
+        unsafe { self.shared.sync(self.index, offset, len, direction) }
     }
 
     /// The parts, without going home.
@@ -136,22 +133,33 @@ impl Drop for Buffer<'_> {
 /// A look at a chunk that the card holds.
 ///
 /// The card may write while one looks, and another CPU may take the chunk, so the bytes are copied out
-/// and never referred to.
+/// and never referred to. While there is a `Peek`, the CPU is in an RCU read-side section, so do not
+/// sleep; the chunk's page may be given back once all have been dropped.
+///
+/// # Invariants
+///
+/// The chunk `index` was seen on card in the RCU read-side section of `_rcu`.
 pub struct Peek<'pool> {
     shared: &'pool Shared,
     index: u32,
+    _rcu: rcu::Guard,
 }
 
 impl<'pool> Peek<'pool> {
-    /// The caller has seen the chunk on the card.
+    /// The caller has seen the chunk on the card, while it had `rcu`.
     #[inline]
-    pub(super) fn new(shared: &'pool Shared, index: u32) -> Self {
-        Self { shared, index }
+    pub(super) fn new(shared: &'pool Shared, index: u32, rcu: rcu::Guard) -> Self {
+        // INVARIANT: As the caller promises.
+        Self {
+            shared,
+            index,
+            _rcu: rcu,
+        }
     }
 
     #[inline]
     fn locate(&self) -> (NonNull<u8>, DmaAddress) {
-        // SAFETY: The chunk was on card, and pages stay as long as the pool that we borrow.
+        // SAFETY: The chunk was on card when we looked, in the RCU read-side section that we are in.
         unsafe { self.shared.locate(self.index) }
     }
 
@@ -174,7 +182,7 @@ impl<'pool> Peek<'pool> {
     ///
     /// `EINVAL`: the range does not lie in the chunk.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
-        check_range(self.shared, offset, bytes.len())?;
+        self.shared.check_range(offset, bytes.len())?;
         let (data, _) = self.locate();
         // A call into C, and not a copy that the compiler knows of: the device may write meanwhile.
         // SAFETY: The range lies in the chunk, as just checked, and `bytes` is ours.
@@ -191,27 +199,7 @@ impl<'pool> Peek<'pool> {
     /// Orders accesses against the device's, as [`Buffer::sync`].
     #[inline]
     pub fn sync(&self, offset: usize, len: usize, direction: DataDirection) -> Result {
-        sync(self.shared, offset, len, direction)
+        // SAFETY: As in `locate`; the device is bound while there is a pool, which we borrow.
+        unsafe { self.shared.sync(self.index, offset, len, direction) }
     }
-}
-
-#[inline]
-fn check_range(shared: &Shared, offset: usize, len: usize) -> Result {
-    let end = offset.checked_add(len).ok_or(EINVAL)?;
-    if end > shared.geometry.size() {
-        return Err(EINVAL);
-    }
-    Ok(())
-}
-
-#[inline]
-fn sync(shared: &Shared, offset: usize, len: usize, direction: DataDirection) -> Result {
-    check_range(shared, offset, len)?;
-    match direction {
-        DataDirection::FromDevice => dma_mb(Read),
-        DataDirection::ToDevice => dma_mb(Write),
-        DataDirection::Bidirectional => dma_mb(Full),
-        DataDirection::None => {}
-    }
-    Ok(())
 }

@@ -64,7 +64,11 @@ unsafe extern "C" fn ext_free(pool: *mut c_void, token: usize) {
     // the latter case we are done with `shared`.
     let mut guarded = shared.guarded.lock();
     match shared.slots.redeem(handle) {
-        Ok(index) => guarded.depot.push(index),
+        Ok(index) => {
+            // While the lock is held, the pool is there, and its work items can be started.
+            let due = guarded.push(index);
+            shared.background.start(due);
+        }
         Err(error) => {
             drop(guarded);
             shared.refused(handle, error);

@@ -15,20 +15,29 @@
 //! hands of a C owner, buffers that were forgotten) is counted; when a pool goes while such are out,
 //! it says so and leaks them.
 
+mod alarm;
+mod background;
 mod buffer;
 mod ext;
+mod lend;
 mod shared;
 
 pub(crate) use self::shared::Shared;
 pub use self::{
+    alarm::{
+        Alarm,
+        Notify, //
+    },
     buffer::{
         Buffer,
         Peek,
         Posted, //
     },
-    ext::Ext, //
+    ext::Ext,
+    lend::PageRef, //
 };
 
+use self::background::Shrinker;
 use super::{
     config::Config,
     core::{
@@ -37,13 +46,17 @@ use super::{
             Handle,
             HandleError, //
         },
+        marks::Due,
         slots::Count, //
     },
     dma,
     gfp::Kind,
     sysfs, //
 };
-use core::mem;
+use core::{
+    marker::PhantomData,
+    mem, //
+};
 use kernel::{
     alloc::Flags,
     device::{
@@ -53,11 +66,21 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     str::CStr,
-    sync::Arc, //
+    sync::{
+        rcu,
+        Arc, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
 };
 
 /// Chunks that [`Pool::reclaim_card`] looks at in one go, with interrupts off.
 const RECLAIM_BATCH: u32 = 256;
+
+/// How often a pool that is dropped looks whether its buffers are home.
+const LOOK_MS: u32 = 10;
 
 /// A pool of equal chunks of DMA memory, bound to a device.
 ///
@@ -72,9 +95,10 @@ const RECLAIM_BATCH: u32 = 256;
 ///
 /// Nobody but this object pops from the depot of `shared`, and its pages were allocated for `dev`.
 pub struct Pool<'bound> {
-    dev: &'bound Device<Bound>,
+    _dev: PhantomData<&'bound Device<Bound>>,
     shared: Arc<Shared>,
     entry: Option<sysfs::Entry>,
+    shrinker: Option<Shrinker>,
 }
 
 impl<'bound> Pool<'bound> {
@@ -89,14 +113,18 @@ impl<'bound> Pool<'bound> {
     /// - `EEXIST`: the device has a pool of that name.
     /// - `ENOMEM`: no memory for the initial pages or the tables.
     pub fn new(dev: &'bound Device<Bound>, config: Config<'_>, gfp: Flags) -> Result<Self> {
-        if let Some(refusal) = config.name_refusal() {
+        if let Some(refusal) = config.refusal() {
             dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
             return Err(EINVAL);
         }
-        if !dma::is_capable(dev) {
-            dev_err!(dev, "mbpool {}: the device has no DMA mask\n", config.name);
+        let Some(master) = dma::master_of(dev) else {
+            dev_err!(
+                dev,
+                "mbpool {}: neither the device nor one above it does DMA\n",
+                config.name
+            );
             return Err(ENODEV);
-        }
+        };
         let geometry = Geometry::new(&config.request, PAGE_SIZE).map_err(|refusal| {
             dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
             EINVAL
@@ -104,15 +132,28 @@ impl<'bound> Pool<'bound> {
 
         // INVARIANT: No page was allocated yet, and all pops are in methods of `Self`.
         let mut pool = Self {
-            dev,
-            shared: Arc::pin_init(Shared::new(dev, config.name, &geometry), GFP_KERNEL)?,
+            _dev: PhantomData,
+            shared: Arc::pin_init(Shared::new(dev, master, &config, &geometry), GFP_KERNEL)?,
             entry: None,
+            shrinker: None,
         };
         for _ in 0..geometry.initial_pages() {
-            let number = pool.shared.guarded.lock().reserve()?;
-            pool.grow(number, gfp)?;
+            // SAFETY: The device is bound, as `'bound` says.
+            unsafe { pool.shared.grow(gfp) }?;
         }
         pool.entry = Some(sysfs::publish(pool.shared.clone())?);
+        if !config.tide.strict {
+            // SAFETY: Dropping the pool drops the shrinker, while the device is bound and before anything
+            // else goes.
+            pool.shrinker = Some(unsafe { Shrinker::new(&pool.shared) }?);
+        }
+        // If there are fewer than the low mark already, nobody else would notice before the next pop.
+        let due = {
+            let mut guarded = pool.shared.guarded.lock();
+            let free = guarded.depot.free();
+            guarded.marks.fallen(free)
+        };
+        pool.shared.background.start(due);
         Ok(pool)
     }
 
@@ -185,8 +226,10 @@ impl<'bound> Pool<'bound> {
     /// Looks at a chunk that the card holds, and leaves it there. Errors as for [`Pool::take`].
     #[inline]
     pub fn peek(&self, handle: Handle) -> Result<Peek<'_>, HandleError> {
+        let rcu = rcu::read_lock();
         match self.shared.slots.peek(handle) {
-            Ok(index) => Ok(Peek::new(&self.shared, index)),
+            // INVARIANT: Just seen on card.
+            Ok(index) => Ok(Peek::new(&self.shared, index, rcu)),
             Err(error) => Err(self.shared.refused(handle, error)),
         }
     }
@@ -202,12 +245,15 @@ impl<'bound> Pool<'bound> {
         while from < all {
             let to = all.min(from + RECLAIM_BATCH);
             let mut guarded = self.shared.guarded.lock();
+            let mut due = Due::default();
             for index in from..to {
                 if self.shared.slots.reclaim(index) {
-                    guarded.depot.push(index);
+                    due = due | guarded.push(index);
                     reclaimed += 1;
                 }
             }
+            drop(guarded);
+            self.shared.background.start(due);
             from = to;
         }
         reclaimed
@@ -239,7 +285,8 @@ impl<'bound> Pool<'bound> {
     /// Takes a chunk out of the depot, and grows the pool if it must.
     #[inline]
     fn pop(&self, gfp: Flags) -> Result<u32> {
-        let popped = self.shared.guarded.lock().depot.pop();
+        let (popped, due) = self.shared.guarded.lock().pop();
+        self.shared.background.start(due);
         match popped {
             Some(index) => Ok(index),
             None => self.pop_slow(gfp),
@@ -251,9 +298,13 @@ impl<'bound> Pool<'bound> {
     fn pop_slow(&self, gfp: Flags) -> Result<u32> {
         let shared = &*self.shared;
         let kind = Kind::of(gfp);
+        let mut looked = false;
         loop {
             let mut guarded = shared.guarded.lock();
-            if let Some(index) = guarded.depot.pop() {
+            let (popped, due) = guarded.pop();
+            if let Some(index) = popped {
+                drop(guarded);
+                shared.background.start(due);
                 return Ok(index);
             }
             // Who may sleep does not take a second page where the one under way will do. Who may not
@@ -262,42 +313,23 @@ impl<'bound> Pool<'bound> {
                 shared.grown.wait(&mut guarded);
                 continue;
             }
-            // Before the lock goes: of two that miss at once, the second one must see the first.
+            if !looked && !guarded.lent.is_empty() {
+                drop(guarded);
+                looked = true;
+                shared.glance();
+                continue;
+            }
+            // Under the same lock as the look at `growing`, or two would grow where one does.
             let reserved = guarded.reserve();
             drop(guarded);
-            if let Err(error) = reserved.and_then(|number| self.grow(number, gfp)) {
+            shared.background.start(due);
+            // SAFETY: The device is bound, as `'bound` says.
+            let grown = reserved.and_then(|number| unsafe { shared.grow_into(number, gfp) });
+            if let Err(error) = grown {
                 shared.guarded.lock().failures[kind as usize] += 1;
                 return Err(error);
             }
         }
-    }
-
-    /// Adds page `number`, which the caller reserved. Sleeps if `gfp` allows it; no lock is held
-    /// meanwhile.
-    fn grow(&self, number: u32, gfp: Flags) -> Result {
-        let shared = &*self.shared;
-        let page = dma::allocate(self.dev, &shared.geometry, gfp);
-        let result = page.map(|page| {
-            // SAFETY: The page is reserved for us, and its chunks appear only below.
-            unsafe { shared.pages.fill(number, page) };
-            for chunk in 0..shared.geometry.chunks() {
-                shared.slots.appear(shared.index(number, chunk));
-            }
-        });
-
-        {
-            let mut guarded = shared.guarded.lock();
-            guarded.growing -= 1;
-            match result {
-                Ok(()) => {
-                    guarded.depot.install(number);
-                    guarded.grown += 1;
-                }
-                Err(_) => guarded.depot.cancel(number),
-            }
-        }
-        shared.grown.notify_all();
-        result
     }
 }
 
@@ -314,15 +346,21 @@ impl From<HandleError> for Error {
 
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
-        // Nobody looks any more once this returns.
+        // Nobody looks, grows or shrinks any more once these are gone.
+        drop(self.shrinker.take());
         drop(self.entry.take());
+        self.shared.background.stop();
+
+        // The compiler knows that the driver's own buffers are home. Others may have some.
+        self.wait_for_others();
+        let (lent, oldest) = self.shared.give_up_loans();
+        if lent != 0 {
+            self.shared.report_loans(lent, oldest);
+        }
 
         // A C owner may be giving a buffer back right now; it does so under this lock, so if all are
         // back, nobody is in there any more.
-        let out = {
-            let guarded = self.shared.guarded.lock();
-            guarded.depot.total() - guarded.depot.free()
-        };
+        let out = self.shared.out();
         if out != 0 {
             self.shared.report_leak();
             // What is out refers to the shared part and to functions of this module: both stay.
@@ -335,6 +373,22 @@ impl Drop for Pool<'_> {
                 // nobody gets one: only the pool, which is being dropped, pops.
                 unsafe { self.shared.pages.free(number) };
             }
+        }
+    }
+}
+
+impl Pool<'_> {
+    /// Waits for what C owners and stacks have, with a bound.
+    fn wait_for_others(&self) {
+        let mut left = self.shared.wait_ms;
+        while self.shared.out() != 0 {
+            self.shared.reap(u32::MAX);
+            if self.shared.slots.count().used == 0 || left == 0 {
+                return;
+            }
+            let step = left.min(LOOK_MS);
+            fsleep(Delta::from_millis(step.into()));
+            left -= step;
         }
     }
 }
