@@ -5,14 +5,17 @@
 
 pub(crate) use kernel::{
     alloc::AllocError,
-    fmt,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Full,
-        Relaxed,
-        Release, //
-    }, //
+    fmt, //
+};
+
+/// A word that several CPUs change.
+///
+/// Not `kernel::sync::atomic`, whose operations are calls of out-of-line helpers, each dearer than all
+/// of the rest of what is done with a word. Only this crate touches the words, in terms that mean the
+/// same in both memory models: relaxed, acquire, release, and a compare and exchange that is both.
+pub(crate) use core::sync::atomic::{
+    AtomicU32,
+    Ordering, //
 };
 
 use kernel::{

@@ -24,6 +24,7 @@
 //!
 //! - [`core`]: arithmetic and policy, without `unsafe`; runs on the host too. Its way to the kernel
 //!   is [`facade`].
+//! - [`lock`]: the lock of a pool.
 //! - [`gfp`]: what allocation flags permit.
 //! - [`dma`]: the page source, the one place that calls the DMA API.
 //! - [`pool`]: the pool, its buffers, and how it grows.
@@ -66,6 +67,7 @@ mod core;
 mod dma;
 mod facade;
 mod gfp;
+mod lock;
 mod pool;
 mod sysfs;
 

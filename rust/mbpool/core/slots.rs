@@ -25,13 +25,15 @@ use super::{
 };
 use crate::facade::{
     array_with,
-    Acquire,
     AllocError,
     Array,
-    Atomic,
-    Full,
-    Relaxed,
-    Release, //
+    AtomicU32,
+    Ordering::{
+        AcqRel,
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
 };
 
 /// The chunk's page is not there.
@@ -72,7 +74,7 @@ pub struct Count {
 
 /// The state words of one pool, by chunk index.
 pub struct Slots {
-    words: Array<Atomic<u32>>,
+    words: Array<AtomicU32>,
     layout: Layout,
 }
 
@@ -80,13 +82,13 @@ impl Slots {
     /// One word for each index of the geometry, all absent.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
         Ok(Self {
-            words: array_with(geometry.indices(), |_| Atomic::new(ABSENT))?,
+            words: array_with(geometry.indices(), |_| AtomicU32::new(ABSENT))?,
             layout: geometry.layout(),
         })
     }
 
     #[inline]
-    fn slot(&self, index: u32) -> Option<&Atomic<u32>> {
+    fn slot(&self, index: u32) -> Option<&AtomicU32> {
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         self.words.get(index as usize)
     }
@@ -158,7 +160,12 @@ impl Slots {
     fn swap(&self, handle: Handle, from: u32, to: u32) -> Result<u32, HandleError> {
         let (index, generation) = self.layout.decode(handle);
         let slot = self.slot(index).ok_or(HandleError::OutOfRange)?;
-        match slot.cmpxchg(word(generation, from), word(generation, to), Full) {
+        match slot.compare_exchange(
+            word(generation, from),
+            word(generation, to),
+            AcqRel,
+            Relaxed,
+        ) {
             Ok(_) => Ok(index),
             Err(found) => Err(Self::refuse(found, from)),
         }
@@ -195,7 +202,7 @@ impl Slots {
         let found = slot.load(Relaxed);
         found & STATE_MASK == CARD
             && slot
-                .cmpxchg(found, word(generation(found), FREE), Full)
+                .compare_exchange(found, word(generation(found), FREE), AcqRel, Relaxed)
                 .is_ok()
     }
 

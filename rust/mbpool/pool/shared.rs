@@ -32,7 +32,11 @@ use crate::{
         self,
         Pages, //
     },
-    gfp, //
+    gfp,
+    lock::{
+        new_irq_lock,
+        IrqLock, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -55,9 +59,7 @@ use kernel::{
             Relaxed, //
         },
         new_condvar,
-        new_spinlock_irq,
-        CondVar,
-        SpinLockIrq, //
+        CondVar, //
     }, //
 };
 
@@ -141,7 +143,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(super) pages: Pages,
     #[pin]
-    pub(crate) guarded: SpinLockIrq<Guarded>,
+    pub(crate) guarded: IrqLock<Guarded>,
     /// Somebody's growth came to its end, well or not.
     #[pin]
     pub(super) grown: CondVar,
@@ -172,7 +174,7 @@ impl Shared {
                 geometry: *geometry,
                 slots: Slots::new(geometry)?,
                 pages: Pages::new(geometry)?,
-                guarded <- new_spinlock_irq!(
+                guarded <- new_irq_lock!(
                     Guarded {
                         depot,
                         marks: Marks::new(tide.low, tide.high),
