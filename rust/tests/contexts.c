@@ -88,8 +88,10 @@ int mbpool_test_in_ipi(void (*func)(void *), void *arg)
 	int ret;
 
 	cpus_read_lock();
-	other = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+	/* Stay here, or the other one may be this one by then. */
+	other = cpumask_any_but(cpu_online_mask, get_cpu());
 	ret = other < nr_cpu_ids ? smp_call_function_single(other, func, arg, true) : -ENODEV;
+	put_cpu();
 	cpus_read_unlock();
 	return ret;
 }

@@ -3,24 +3,39 @@
 //! Tests of the pool in the kernel: real DMA memory, real contexts, real CPUs.
 //!
 //! They run when the module is loaded and report to the kernel log in KTAP. The module loads whatever
-//! they find; the report says it. With `hold=1` no test runs: some pools are made in known states, and
-//! stay until the module is unloaded, for a script that looks at sysfs.
+//! they find; the report says it. With `hold=1` no test runs: the driver of a platform device,
+//! `/sys/devices/platform/mbpool_test`, has pools in known states until it is unbound or the module
+//! unloaded; with `hold=2` it leaves out what is out.
+//!
+//! The tests of pools that go while chunks are out leak a few pages and keep mbpool.ko loaded, as they
+//! must.
 
+mod bus;
+mod coexist;
 mod config;
 mod context;
 mod cpus;
 mod devices;
+mod ext;
 mod gfp;
 mod handles;
+mod hold;
 mod irq;
 mod ktap;
 mod layout;
+mod leak;
 mod life;
+mod limits;
 mod support;
 mod sysfs;
 mod tide;
 
-use kernel::prelude::*;
+use kernel::{
+    driver,
+    module::this_module,
+    platform,
+    prelude::*, //
+};
 
 module! {
     type: Module,
@@ -28,30 +43,65 @@ module! {
     authors: ["The mbpool authors"],
     description: "Tests of mbpool",
     license: "GPL",
+    params: {
+        hold: u8 {
+            default: 0,
+            description: "Run no tests but hold pools for a look at sysfs; 2: and leak them",
+        },
+    },
+}
+
+/// All tests. Those that leak are the last.
+const GROUPS: &[(&str, &[ktap::Test])] = &[
+    ("config", config::TESTS),
+    ("layout", layout::TESTS),
+    ("life", life::TESTS),
+    ("handles", handles::TESTS),
+    ("ext", ext::TESTS),
+    ("gfp", gfp::TESTS),
+    ("irq", irq::TESTS),
+    ("cpus", cpus::TESTS),
+    ("limits", limits::TESTS),
+    ("sysfs", sysfs::TESTS),
+    ("tide", tide::TESTS),
+    ("coexist", coexist::TESTS),
+    ("platform", bus::platform::TESTS),
+    ("auxiliary", bus::auxiliary::TESTS),
+    ("pci", bus::pci::TESTS),
+    ("leak", leak::TESTS),
+];
+
+/// A device and its driver, with which pools are held.
+struct Holding {
+    _device: bus::platform::Device,
+    _driver: Pin<KBox<driver::Registration<platform::Adapter<bus::platform::Driver>>>>,
 }
 
 struct Module {
-    _devices: devices::Devices,
+    _holding: Option<Holding>,
 }
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        // SAFETY: This is the first thing that the module does.
+        unsafe { bus::init() };
+
+        if module_parameters::hold.value() != 0 {
+            let registration =
+                driver::Registration::new(c"mbpool_test", this_module::<LocalModule>());
+            return Ok(Self {
+                _holding: Some(Holding {
+                    _driver: KBox::pin_init(registration, GFP_KERNEL)?,
+                    _device: bus::platform::Device::new()?,
+                }),
+            });
+        }
+
         let devices = devices::Devices::new()?;
-        let groups: &[(&str, &[ktap::Test])] = &[
-            ("config", config::TESTS),
-            ("layout", layout::TESTS),
-            ("life", life::TESTS),
-            ("handles", handles::TESTS),
-            ("gfp", gfp::TESTS),
-            ("irq", irq::TESTS),
-            ("cpus", cpus::TESTS),
-            ("sysfs", sysfs::TESTS),
-            ("tide", tide::TESTS),
-        ];
-        let failed = ktap::run(groups, &devices.fixture());
+        let failed = ktap::run(GROUPS, &devices.fixture());
         if failed != 0 {
             pr_err!("{} tests failed\n", failed);
         }
-        Ok(Self { _devices: devices })
+        Ok(Self { _holding: None })
     }
 }

@@ -158,14 +158,14 @@ impl<'bound> Card<'bound> {
 
     /// Frames since the last reset that found no buffer, or no room in a return ring.
     pub(crate) fn missed(&self) -> u64 {
-        [stats::RX_NO_BUFFER, stats::RX_RING_FULL]
-            .iter()
-            .map(|counter| {
-                let base = regs::STATS_BASE + counter;
-                // The card keeps the high half while the low one is read.
-                let (low, high) = (self.read(base), self.read(base + 4));
-                regs::join(low, high)
-            })
-            .sum()
+        self.counter(stats::RX_NO_BUFFER) + self.counter(stats::RX_RING_FULL)
+    }
+
+    /// A counter of the card, by its offset in [`stats`].
+    pub(crate) fn counter(&self, offset: usize) -> u64 {
+        let base = regs::STATS_BASE + offset;
+        // The card keeps the high half while the low one is read.
+        let (low, high) = (self.read(base), self.read(base + 4));
+        regs::join(low, high)
     }
 }

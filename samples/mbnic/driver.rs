@@ -185,6 +185,13 @@ impl<'bound> net::Driver for Port<'bound> {
         }
         stats
     }
+
+    const COUNTERS: &'static [&'static str] = &regs::stats::NAMES;
+
+    fn counter(&self, number: usize) -> u64 {
+        // Each counter takes two registers.
+        self.card.counter(number * 8)
+    }
 }
 
 impl<'bound> Port<'bound> {

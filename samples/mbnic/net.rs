@@ -11,11 +11,13 @@
 //! | `registration.rs` | `struct net_device`, its operations, its life                   |
 //! | `napi.rs`         | NAPI contexts and the queues that they have to themselves       |
 //! | `skb.rs`          | packets                                                         |
+//! | `ethtool.rs`      | the card's own counters                                         |
 //! | `irq.rs`          | MSI-X vectors and their handlers                                |
 //! | `bindings.rs`     | what bindgen makes of `helpers.h`; `helpers.c`: inlines of C    |
 
 mod bindings;
 mod device;
+mod ethtool;
 mod irq;
 mod napi;
 mod registration;

@@ -11,7 +11,7 @@ ip link set "$interface" up
 cat <<END
 
   The card is $interface ($device).
-    cat $device/pools          the pools' table
+    cat $device/mbpool/pools   the pools' table
     ls $device/mbpool/*        a directory for each pool
     bash /explain.sh $device $interface
     ping 10.109.98.1           the host's side;  tcpdump -ni $interface &

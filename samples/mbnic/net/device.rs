@@ -146,8 +146,14 @@ pub(crate) trait Driver: Send + Sync {
     /// The card raised the vector for events; hard interrupt.
     fn event(&self, dev: &Device);
 
-    /// The counters; may not sleep.
+    /// The counters of `ip -s link`; may not sleep.
     fn stats(&self) -> Stats;
+
+    /// The names of the counters of `ethtool -S`, up to 31 bytes each.
+    const COUNTERS: &'static [&'static str];
+
+    /// The counter of that number.
+    fn counter(&self, number: usize) -> u64;
 }
 
 /// All queues of a driver, while neither polling nor transmission goes on.

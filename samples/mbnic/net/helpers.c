@@ -25,6 +25,11 @@ void mbnic_set_netdev_ops(struct net_device *dev, const struct net_device_ops *o
 	dev->netdev_ops = ops;
 }
 
+void mbnic_set_ethtool_ops(struct net_device *dev, const struct ethtool_ops *ops)
+{
+	dev->ethtool_ops = ops;
+}
+
 void mbnic_set_max_mtu(struct net_device *dev, unsigned int mtu)
 {
 	dev->max_mtu = mtu;

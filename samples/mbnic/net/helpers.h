@@ -16,6 +16,7 @@ struct net_device *mbnic_alloc_etherdev(int sizeof_priv, unsigned int txqs, unsi
 void *mbnic_netdev_priv(const struct net_device *dev);
 void mbnic_set_netdev_dev(struct net_device *dev, struct device *parent);
 void mbnic_set_netdev_ops(struct net_device *dev, const struct net_device_ops *ops);
+void mbnic_set_ethtool_ops(struct net_device *dev, const struct ethtool_ops *ops);
 void mbnic_set_max_mtu(struct net_device *dev, unsigned int mtu);
 void mbnic_eth_hw_addr_set(struct net_device *dev, const u8 *addr);
 

@@ -12,6 +12,7 @@ use super::{
         TxQueue,
         Verdict, //
     },
+    ethtool,
     irq::{
         Action,
         Line,
@@ -65,11 +66,34 @@ pub(crate) struct Config<T: Driver> {
 /// started, and by `ndo_open` and `ndo_stop` under the RTNL, while the queue is stopped
 /// and nobody who found it started still holds its lock. It is started only between the end of
 /// `ndo_open` and the begin of `ndo_stop`.
-struct Parts<T: Driver> {
-    driver: T,
+pub(super) struct Parts<T: Driver> {
+    pub(super) driver: T,
     rx: KVec<Pin<KBox<Napi<T::Rx>>>>,
     tx: UnsafeCell<T::Tx>,
     done: Pin<KBox<Napi<T::Done>>>,
+}
+
+impl<T: Driver> Parts<T> {
+    /// The parts behind a device.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is the device of a [`Registration<T>`], which lives for `'a`.
+    pub(super) unsafe fn of<'a>(dev: *mut bindings::net_device) -> &'a Self {
+        // SAFETY: By the requirements of this function and the invariant of `Registration`.
+        unsafe { &**bindings::mbnic_netdev_priv(dev).cast::<*const Self>() }
+    }
+
+    /// All queues.
+    ///
+    /// # Safety
+    ///
+    /// Polling is disabled and the transmit queue stopped for as long as the queues are borrowed, and nobody
+    /// else has a reference to one of them.
+    unsafe fn queues(&self) -> Queues<'_, T> {
+        // SAFETY: By the requirements of this function and the type invariant.
+        unsafe { Queues::new(&self.rx, &mut *self.tx.get(), self.done.queue()) }
+    }
 }
 
 /// A registered network device. Dropping it takes the interface down and unregisters it; sleeps.
@@ -148,6 +172,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
                 .write(&*parts);
             bindings::mbnic_set_netdev_dev(dev.as_ptr(), parent);
             bindings::mbnic_set_netdev_ops(dev.as_ptr(), &Self::OPS);
+            bindings::mbnic_set_ethtool_ops(dev.as_ptr(), &ethtool::Ops::<T>::OPS);
             bindings::mbnic_set_max_mtu(dev.as_ptr(), max_mtu);
             bindings::mbnic_eth_hw_addr_set(dev.as_ptr(), address.as_ptr());
             bindings::netif_carrier_off(dev.as_ptr());
@@ -203,34 +228,13 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         ..pin_init::zeroed()
     };
 
-    /// The parts behind a device.
-    ///
-    /// # Safety
-    ///
-    /// `dev` is the device of a registration of this very type, which lives for `'a`.
-    unsafe fn parts<'a>(dev: *mut bindings::net_device) -> &'a Parts<T> {
-        // SAFETY: By the requirements of this function and the type invariant.
-        unsafe { &**bindings::mbnic_netdev_priv(dev).cast::<*const Parts<T>>() }
-    }
-
-    /// All queues of a device.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::parts`]; and polling is disabled and the transmit queue stopped for all of `'a`, and
-    /// nobody else has a reference to a queue.
-    unsafe fn queues<'a>(parts: &'a Parts<T>) -> Queues<'a, T> {
-        // SAFETY: By the requirements of this function and the invariant of `Parts`.
-        unsafe { Queues::new(&parts.rx, &mut *parts.tx.get(), parts.done.queue()) }
-    }
-
     extern "C" fn open(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: The stack calls this for devices with `OPS`, which are registered.
-        let (parts, device) = unsafe { (Self::parts(dev), Device::from_raw(dev)) };
+        let (parts, device) = unsafe { (Parts::<T>::of(dev), Device::from_raw(dev)) };
         from_result(|| {
             // SAFETY: The device is not open yet, so polling is disabled by the type invariant, and the
             // transmit queue is stopped; both stay so since we hold the RTNL.
-            let queues = unsafe { Self::queues(parts) };
+            let queues = unsafe { parts.queues() };
             if let Err(err) = parts.driver.open(device, queues) {
                 device.set_carrier(false);
                 return Err(err);
@@ -248,7 +252,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
 
     extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: The stack calls this for devices with `OPS`, which are registered.
-        let (parts, device) = unsafe { (Self::parts(dev), Device::from_raw(dev)) };
+        let (parts, device) = unsafe { (Parts::<T>::of(dev), Device::from_raw(dev)) };
         // SAFETY: The device is open, so polling is enabled. Once it is not, nobody wakes the transmit
         // queue; then it is stopped, and whoever held its lock is waited for.
         unsafe {
@@ -259,7 +263,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         device.set_carrier(false);
         // SAFETY: Polling was just disabled and the transmit queue stopped; both stay so since we
         // hold the RTNL.
-        parts.driver.stop(device, unsafe { Self::queues(parts) });
+        parts.driver.stop(device, unsafe { parts.queues() });
         0
     }
 
@@ -271,7 +275,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         // the answer is `NETDEV_TX_BUSY`.
         let (parts, skb) = unsafe {
             let skb = Skb::from_raw(NonNull::new_unchecked(skb));
-            (Self::parts(dev), core::mem::ManuallyDrop::new(skb))
+            (Parts::<T>::of(dev), core::mem::ManuallyDrop::new(skb))
         };
         // SAFETY: The stack calls this with the lock of the transmit queue held, and only when the queue
         // is started: the device is open, and by the invariant of `Parts` nobody else accesses `tx`.
@@ -290,7 +294,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         storage: *mut bindings::rtnl_link_stats64,
     ) {
         // SAFETY: The stack calls this for devices with `OPS`, with counters to fill in.
-        let (parts, storage) = unsafe { (Self::parts(dev), &mut *storage) };
+        let (parts, storage) = unsafe { (Parts::<T>::of(dev), &mut *storage) };
         let stats = parts.driver.stats();
         storage.rx_packets = stats.rx_packets;
         storage.rx_bytes = stats.rx_bytes;

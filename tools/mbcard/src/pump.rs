@@ -2,8 +2,8 @@
 
 //! The main loop: brings frames from the wire to the card, and time.
 //!
-//! It upholds: the card is locked for one batch of frames at a time, so that the driver's doorbells get
-//! their turn.
+//! It upholds: the card is locked for one batch of frames at a time, and then handed to whoever waits for it,
+//! so that the driver's doorbells get their turn.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -15,6 +15,7 @@ use std::time::Instant;
 use anyhow::Context;
 use anyhow::Result;
 use log::error;
+use parking_lot::MutexGuard;
 use vmm_sys_util::epoll::ControlOperation;
 use vmm_sys_util::epoll::Epoll;
 use vmm_sys_util::epoll::EpollEvent;
@@ -125,7 +126,9 @@ impl Pump {
                 due = pcap.due();
             }
         }
-        Ok(card.wants().into_iter().chain(due).min())
+        let wanted = card.wants().into_iter().chain(due).min();
+        MutexGuard::unlock_fair(card);
+        Ok(wanted)
     }
 }
 

@@ -8,9 +8,9 @@ mod server;
 mod socket;
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::card::Card;
 use crate::card::Host;
@@ -62,8 +62,8 @@ impl SharedCard {
         Self(Arc::new(Mutex::new(card)))
     }
 
-    /// The card, for this thread alone. A panic of another one ends the process, so it is never seen here.
+    /// The card, for this thread alone.
     pub fn lock(&self) -> MutexGuard<'_, Card<Machine>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

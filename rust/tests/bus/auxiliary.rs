@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An auxiliary device. Its bus gives it no DMA mask: it does DMA through its parent, or its driver sets
+//! one.
+
+use super::{
+    leave,
+    probe_of,
+    required,
+    works_on,
+    NAME, //
+};
+use crate::{
+    check_eq,
+    devices::{
+        set_mask,
+        Fixture, //
+    },
+    ktap::Outcome,
+    tests, //
+};
+use kernel::{
+    auxiliary,
+    device::{
+        Bound,
+        Core,
+        Device, //
+    },
+    prelude::*,
+    types::ForLt, //
+};
+use mbpool::{
+    Config,
+    Pool, //
+};
+
+tests![an_auxiliary_device];
+
+const AUXILIARY: &CStr = c"auxiliary";
+
+struct Driver;
+
+kernel::auxiliary_device_table!(
+    TABLE,
+    <Driver as auxiliary::Driver>::IdInfo,
+    [(auxiliary::DeviceId::new(NAME, AUXILIARY), ())]
+);
+
+impl auxiliary::Driver for Driver {
+    type IdInfo = ();
+    type Data<'bound> = Self;
+
+    const ID_TABLE: auxiliary::IdTable<Self::IdInfo> = &TABLE;
+
+    fn probe<'bound>(
+        dev: &'bound auxiliary::Device<Core<'_>>,
+        _info: &'bound Self::IdInfo,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        leave(probed(dev.as_ref(), dev.parent()));
+        Ok(Self)
+    }
+}
+
+fn probed(dev: &Device<Bound>, parent: &Device<Bound>) -> Outcome {
+    let found = Pool::new(dev, Config::new(c"maskless", 64), GFP_KERNEL).err();
+    check_eq!(found, Some(ENODEV));
+    works_on(parent)?;
+    // SAFETY: The device is being probed: nobody allocates yet.
+    unsafe { set_mask(dev, 32)? };
+    works_on(dev)
+}
+
+fn an_auxiliary_device(on: &Fixture<'_>) -> Outcome {
+    required(probe_of::<auxiliary::Adapter<Driver>, _>(|| {
+        let device = auxiliary::Registration::<ForLt!(())>::new(
+            on.dev,
+            AUXILIARY,
+            0,
+            NAME,
+            Ok::<(), Error>(()),
+        );
+        Ok(device?)
+    })?)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pools that go while chunks are out: nothing is freed under anyone. That the kernel log says which
+//! pool and how many is for the script to see that loads this module.
+
+use crate::{
+    check,
+    check_eq,
+    devices::Fixture,
+    ktap::Outcome,
+    support::{
+        is_marked,
+        mark,
+        QUIET, //
+    },
+    tests, //
+};
+use core::{
+    mem,
+    slice, //
+};
+use kernel::{
+    alloc::KVVec,
+    dma::DmaAddress,
+    prelude::*, //
+};
+use mbpool::{
+    Config,
+    Pool, //
+};
+
+tests![
+    what_is_on_card_stays,
+    what_was_forgotten_stays,
+    what_a_c_owner_has_stays_and_can_be_given_back,
+    the_pages_that_nobody_uses_are_freed,
+];
+
+/// Pages of one chunk, so that a page leaked is a chunk leaked.
+fn config(name: &'static CStr) -> Config<'static> {
+    Config::new(name, 4096).page_size(4096).max_pages(16383)
+}
+
+/// Takes all memory that the narrow device reaches. Fails if some of it is what is out: then it was
+/// freed. Writes to all of it.
+fn is_not_given_out_again(on: &Fixture<'_>, out: &[DmaAddress]) -> Outcome {
+    let pool = Pool::new(on.narrow, config(c"probe"), GFP_KERNEL)?;
+    let mut buffers = KVVec::new();
+    while let Ok(mut buffer) = pool.alloc(GFP_NOWAIT | QUIET) {
+        let there = buffer.dma_address();
+        check!(!out.contains(&there), "{there:#x} was given out again");
+        buffer.fill(0xff);
+        buffers.push(buffer, GFP_KERNEL)?;
+    }
+    check!(buffers.len() > 100);
+    Ok(())
+}
+
+fn what_is_on_card_stays(on: &Fixture<'_>) -> Outcome {
+    let pool = Pool::new(on.narrow, config(c"leak-card"), GFP_KERNEL)?;
+    let posted = [pool.post(GFP_KERNEL)?, pool.post(GFP_KERNEL)?];
+    // What the card would see.
+    let memory = {
+        let mut buffer = pool.alloc(GFP_KERNEL)?;
+        mark(&mut buffer, 21);
+        let memory = buffer.as_ptr();
+        (memory, buffer.post())
+    };
+    drop(pool);
+    let [one, two] = posted;
+    is_not_given_out_again(on, &[one.dma, two.dma, memory.1.dma])?;
+    // SAFETY: The chunk was on card when its pool went, so its memory was leaked.
+    check!(is_marked(
+        unsafe { slice::from_raw_parts(memory.0, 4096) },
+        21
+    ));
+    Ok(())
+}
+
+fn what_was_forgotten_stays(on: &Fixture<'_>) -> Outcome {
+    let pool = Pool::new(on.narrow, config(c"leak-used"), GFP_KERNEL)?;
+    let mut buffer = pool.alloc(GFP_KERNEL)?;
+    mark(&mut buffer, 22);
+    let (dma, memory) = (buffer.dma_address(), buffer.as_ptr());
+    mem::forget(buffer);
+    drop(pool);
+    is_not_given_out_again(on, &[dma])?;
+    // SAFETY: The chunk was used when its pool went, so its memory was leaked.
+    check!(is_marked(
+        unsafe { slice::from_raw_parts(memory, 4096) },
+        22
+    ));
+    Ok(())
+}
+
+fn what_a_c_owner_has_stays_and_can_be_given_back(on: &Fixture<'_>) -> Outcome {
+    let pool = Pool::new(on.narrow, config(c"leak-ext"), GFP_KERNEL)?;
+    let mut buffer = pool.alloc(GFP_KERNEL)?;
+    mark(&mut buffer, 23);
+    let out = buffer.into_ext();
+    drop(pool);
+    is_not_given_out_again(on, &[out.dma])?;
+    // SAFETY: The buffer was out when its pool went, so its memory was leaked.
+    let bytes = unsafe { slice::from_raw_parts(out.data.as_ptr(), 4096) };
+    check!(is_marked(bytes, 23));
+    // SAFETY: The first call with these arguments.
+    unsafe { (out.free)(out.pool, out.token) };
+    // Given back, but not freed: the device may have gone meanwhile.
+    is_not_given_out_again(on, &[out.dma])
+}
+
+fn the_pages_that_nobody_uses_are_freed(on: &Fixture<'_>) -> Outcome {
+    // All that the device reaches but for one page; if the rest were leaked with it, the next pool
+    // would get next to nothing.
+    let mut first = 0;
+    for round in 0..3 {
+        let pool = Pool::new(on.narrow, config(c"leak-one"), GFP_KERNEL)?;
+        let mut buffers = KVVec::new();
+        while let Ok(buffer) = pool.alloc(GFP_NOWAIT | QUIET) {
+            buffers.push(buffer, GFP_KERNEL)?;
+        }
+        let all = buffers.len();
+        buffers.pop().map(mem::forget);
+        drop(buffers);
+        check_eq!(pool.count().used, 1);
+        if round == 0 {
+            first = all;
+        }
+        // Others may have taken a few meanwhile.
+        check!(
+            all * 2 > first,
+            "{first} pages at first, {all} in round {round}"
+        );
+    }
+    Ok(())
+}
