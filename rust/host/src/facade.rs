@@ -44,6 +44,22 @@ orderings! {
     Full => SeqCst
 }
 
+thread_local! {
+    static SHAKEN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on this thread lets others run before each access to an atomic. What another can do
+/// between two accesses is then done at times, however few CPUs there are and however short the moment.
+pub fn shake() {
+    SHAKEN.set(true);
+}
+
+fn others_may_run() {
+    if SHAKEN.get() {
+        std::thread::yield_now();
+    }
+}
+
 /// An atomic integer with the kernel's methods. Of the types that the kernel has, `core` uses one.
 pub struct Atomic<T>(std::sync::atomic::AtomicU32, std::marker::PhantomData<T>);
 
@@ -58,11 +74,13 @@ impl Atomic<u32> {
 
     /// Reads the value.
     pub fn load<O: Ordering>(&self, _: O) -> u32 {
+        others_may_run();
         self.0.load(O::ORDERING)
     }
 
     /// Writes the value.
     pub fn store<O: Ordering>(&self, value: u32, _: O) {
+        others_may_run();
         self.0.store(value, O::ORDERING)
     }
 
