@@ -37,8 +37,8 @@ impl Context {
 
 type Function = unsafe extern "C" fn(*mut c_void);
 
-// SAFETY: These are the declarations of contexts.h; an enumeration is an `unsigned int` in C.
-unsafe extern "C" {
+// As contexts.h has them; an enumeration is an `unsigned int` in C.
+extern "C" {
     fn mbpool_test_context() -> c_uint;
     fn mbpool_test_in_softirq(function: Function, arg: *mut c_void) -> c_int;
     fn mbpool_test_in_hardirq(function: Function, arg: *mut c_void) -> c_int;

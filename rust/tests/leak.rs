@@ -59,21 +59,16 @@ fn is_not_given_out_again(on: &Fixture<'_>, out: &[DmaAddress]) -> Outcome {
 fn what_is_on_card_stays(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.narrow, config(c"leak-card"), GFP_KERNEL)?;
     let posted = [pool.post(GFP_KERNEL)?, pool.post(GFP_KERNEL)?];
-    // What the card would see.
-    let memory = {
-        let mut buffer = pool.alloc(GFP_KERNEL)?;
-        mark(&mut buffer, 21);
-        let memory = buffer.as_ptr();
-        (memory, buffer.post())
-    };
+    let mut buffer = pool.alloc(GFP_KERNEL)?;
+    mark(&mut buffer, 21);
+    let memory = buffer.as_ptr();
+    let marked = buffer.post();
     drop(pool);
     let [one, two] = posted;
-    is_not_given_out_again(on, &[one.dma, two.dma, memory.1.dma])?;
+    is_not_given_out_again(on, &[one.dma, two.dma, marked.dma])?;
     // SAFETY: The chunk was on card when its pool went, so its memory was leaked.
-    check!(is_marked(
-        unsafe { slice::from_raw_parts(memory.0, 4096) },
-        21
-    ));
+    let bytes = unsafe { slice::from_raw_parts(memory, 4096) };
+    check!(is_marked(bytes, 21));
     Ok(())
 }
 
@@ -86,10 +81,8 @@ fn what_was_forgotten_stays(on: &Fixture<'_>) -> Outcome {
     drop(pool);
     is_not_given_out_again(on, &[dma])?;
     // SAFETY: The chunk was used when its pool went, so its memory was leaked.
-    check!(is_marked(
-        unsafe { slice::from_raw_parts(memory, 4096) },
-        22
-    ));
+    let bytes = unsafe { slice::from_raw_parts(memory, 4096) };
+    check!(is_marked(bytes, 22));
     Ok(())
 }
 
@@ -120,7 +113,7 @@ fn the_pages_that_nobody_uses_are_freed(on: &Fixture<'_>) -> Outcome {
             buffers.push(buffer, GFP_KERNEL)?;
         }
         let all = buffers.len();
-        buffers.pop().map(mem::forget);
+        mem::forget(buffers.pop());
         drop(buffers);
         check_eq!(pool.count().used, 1);
         if round == 0 {

@@ -9,12 +9,18 @@ use common::{
     small,
     Parts, //
 };
-use mbpool_host::ground::{
-    handle::{
-        Handle,
-        HandleError, //
-    },
-    slots::Count, //
+use mbpool_host::{
+    facade::shake,
+    ground::{
+        handle::{
+            Handle,
+            HandleError, //
+        },
+        slots::{
+            Count,
+            Slots, //
+        }, //
+    }, //
 };
 use std::{
     panic::{
@@ -34,120 +40,157 @@ use std::{
 };
 
 const THREADS: usize = 4;
-const ROUNDS: u32 = 20_000;
+const ROUNDS: u32 = 10_000;
 
-/// Runs `round` on all threads at once, `ROUNDS` times; it answers whether its thread won, and one of
-/// them must. `before` each round a single thread sets it up, and `after` it that thread clears up.
+/// The chunks of a race, and how many races there are.
+const CHUNKS: u32 = 1 << 10;
+const RACES: u32 = 200;
+
+/// All chunks are posted, all threads run at once, `RACES` times. Each answers how many it won, and all
+/// chunks must be won once. Then they are free again.
 ///
-/// A round that panics ends the race, rather than leave the others waiting.
-fn race(round: impl Fn(usize) -> bool + Sync, before: impl Fn(), after: impl Fn()) {
-    let barrier = Barrier::new(THREADS + 1);
-    let (winners, panicked) = (AtomicU32::new(0), AtomicBool::new(false));
-    let over = AtomicBool::new(false);
-    let mut won = 1;
+/// A thread that panics ends the races, rather than leave the others waiting.
+fn race(
+    slots: &Slots,
+    post: impl Fn(u32) -> Handle,
+    won: impl Fn(usize, &[AtomicU32]) -> u32 + Sync,
+) {
+    let threads = thread::available_parallelism().map_or(2, |cpus| cpus.get().clamp(2, THREADS));
+    let barrier = Barrier::new(threads + 1);
+    let handles: Vec<_> = (0..CHUNKS).map(|_| AtomicU32::new(0)).collect();
+    let (sum, waiting) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (panicked, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut total = CHUNKS;
     thread::scope(|scope| {
-        for at in 0..THREADS {
-            let (barrier, winners, panicked) = (&barrier, &winners, &panicked);
-            let (over, round) = (&over, &round);
+        for at in 0..threads {
+            let (barrier, handles, sum, waiting) = (&barrier, &handles, &sum, &waiting);
+            let (panicked, over, won) = (&panicked, &over, &won);
             scope.spawn(move || loop {
+                shake();
                 barrier.wait();
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
-                match catch_unwind(AssertUnwindSafe(|| round(at))) {
-                    Ok(won) => winners.fetch_add(won.into(), Ordering::Relaxed),
+                // The barrier wakes one after the other; from here they start together.
+                waiting.fetch_sub(1, Ordering::Relaxed);
+                while waiting.load(Ordering::Relaxed) != 0 {
+                    thread::yield_now();
+                }
+                match catch_unwind(AssertUnwindSafe(|| won(at, handles))) {
+                    Ok(won) => sum.fetch_add(won, Ordering::Relaxed),
                     Err(_) => panicked.swap(true, Ordering::Relaxed).into(),
                 };
                 barrier.wait();
             });
         }
-        for _ in 0..ROUNDS {
-            before();
+        for _ in 0..RACES {
+            for (index, handle) in (0..).zip(&handles) {
+                handle.store(post(index).into_raw(), Ordering::Relaxed);
+            }
+            waiting.store(threads as u32, Ordering::Relaxed);
             barrier.wait();
             barrier.wait();
-            won = winners.swap(0, Ordering::Relaxed);
-            if won != 1 || panicked.load(Ordering::Relaxed) {
+            total = sum.swap(0, Ordering::Relaxed);
+            if total != CHUNKS || panicked.load(Ordering::Relaxed) {
                 break;
             }
-            after();
+            (0..CHUNKS).for_each(|index| slots.release(index));
         }
         over.store(true, Ordering::Relaxed);
         barrier.wait();
     });
     assert!(!panicked.into_inner());
-    assert_eq!(won, 1, "winners of a round");
+    assert_eq!(total, CHUNKS, "chunks won");
+}
+
+fn slots() -> Slots {
+    Parts::full(small(16, 64, 8, 0)).slots
+}
+
+/// How many of the chunks thread `at` wins. The threads go through them from both ends, so that they
+/// meet.
+fn count(at: usize, won: impl Fn(usize) -> bool) -> u32 {
+    let chunks = CHUNKS as usize;
+    let turn = |step| if at % 2 == 0 { step } else { chunks - 1 - step };
+    (0..chunks).map(|step| u32::from(won(turn(step)))).sum()
+}
+
+fn handle(handles: &[AtomicU32], index: usize) -> Handle {
+    Handle::from_raw(handles[index].load(Ordering::Relaxed))
 }
 
 #[test]
 fn one_handle_is_taken_once() {
-    let slots = Parts::full(small(1, 4, 8, 0)).slots;
-    let raw = AtomicU32::new(0);
+    let slots = slots();
     race(
-        |_| match slots.take(Handle::from_raw(raw.load(Ordering::Relaxed))) {
-            Ok(2) => true,
-            Ok(other) => panic!("took {other}"),
-            Err(HandleError::WrongState) => false,
-            Err(error) => panic!("{error:?}"),
+        &slots,
+        |index| slots.post(index),
+        |at, handles| {
+            count(at, |index| match slots.take(handle(handles, index)) {
+                Ok(_) => true,
+                Err(HandleError::WrongState) => false,
+                Err(error) => panic!("{error:?}"),
+            })
         },
-        || raw.store(slots.post(2).into_raw(), Ordering::Relaxed),
-        || slots.release(2),
     );
 }
 
+/// Two threads at one chunk, one with its handle, one without. Who wins it owns it for a moment, and
+/// posts it anew.
 #[test]
 fn take_and_reclaim_do_not_both_win() {
-    let slots = Parts::full(small(1, 4, 8, 0)).slots;
-    let raw = AtomicU32::new(0);
-    race(
-        |at| match at % 2 {
-            0 => slots.reclaim(1),
-            _ => slots
-                .take(Handle::from_raw(raw.load(Ordering::Relaxed)))
-                .is_ok(),
-        },
-        || raw.store(slots.post(1).into_raw(), Ordering::Relaxed),
-        || slots.release(1),
-    );
+    let slots = slots();
+    let last = AtomicU32::new(slots.post(0).into_raw());
+    let (owned, twice) = (AtomicBool::new(false), AtomicBool::new(false));
+    let work = |won: &dyn Fn() -> bool| {
+        shake();
+        for _ in 0..ROUNDS * 4 {
+            if won() {
+                twice.fetch_or(owned.swap(true, Ordering::SeqCst), Ordering::Relaxed);
+                thread::yield_now();
+                owned.store(false, Ordering::SeqCst);
+                last.store(slots.post(0).into_raw(), Ordering::Release);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| work(&|| slots.reclaim(0)));
+        scope.spawn(|| {
+            let handle = || Handle::from_raw(last.load(Ordering::Acquire));
+            work(&|| slots.take(handle()).is_ok());
+        });
+    });
+    assert!(!twice.into_inner());
 }
 
 #[test]
 fn one_receipt_is_redeemed_once() {
-    let slots = Parts::full(small(1, 4, 8, 0)).slots;
-    let raw = AtomicU32::new(0);
+    let slots = slots();
     race(
-        |_| {
-            slots
-                .redeem(Handle::from_raw(raw.load(Ordering::Relaxed)))
-                .is_ok()
+        &slots,
+        |index| {
+            slots.claim(index);
+            slots.lend(index)
         },
-        || {
-            slots.claim(0);
-            raw.store(slots.lend(0).into_raw(), Ordering::Relaxed);
-        },
-        || (),
+        |at, handles| count(at, |index| slots.redeem(handle(handles, index)).is_ok()),
     );
 }
 
 #[test]
 fn an_old_handle_never_wins_against_a_fresh_one() {
-    let slots = Parts::full(small(1, 4, 8, 0)).slots;
-    let (old, fresh) = (AtomicU32::new(0), AtomicU32::new(0));
+    let slots = slots();
+    let old: Vec<_> = (0..CHUNKS).map(|_| AtomicU32::new(0)).collect();
     race(
-        |at| {
-            if at == 0 {
-                return slots
-                    .take(Handle::from_raw(fresh.load(Ordering::Relaxed)))
-                    .is_ok();
-            }
-            let stale = slots.take(Handle::from_raw(old.load(Ordering::Relaxed)));
-            assert!(stale.is_err());
-            false
+        &slots,
+        |index| {
+            let stale = slots.post(index).into_raw();
+            old[index as usize].store(stale, Ordering::Relaxed);
+            slots.post(index)
         },
-        || {
-            old.store(slots.post(3).into_raw(), Ordering::Relaxed);
-            fresh.store(slots.post(3).into_raw(), Ordering::Relaxed);
+        |at, handles| {
+            let from = if at == 0 { handles } else { &old };
+            count(at, |index| slots.take(handle(from, index)).is_ok())
         },
-        || slots.release(3),
     );
 }
 
@@ -169,6 +212,7 @@ fn chunks_are_conserved() {
         for name in 1..=THREADS as u32 {
             let (slots, depot, own, last) = (&slots, &depot, &own, &last);
             scope.spawn(move || {
+                shake();
                 for round in 0..ROUNDS {
                     let popped = depot.lock().expect("no panic").pop();
                     if let Some(index) = popped {

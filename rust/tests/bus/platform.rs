@@ -59,8 +59,8 @@ impl Device {
             ..Default::default()
         };
         // SAFETY: What is described has a name, and all else is zero.
-        let device =
-            from_err_ptr(unsafe { bindings::platform_device_register_full(&raw const info) })?;
+        let device = unsafe { bindings::platform_device_register_full(&raw const info) };
+        let device = from_err_ptr(device)?;
         // INVARIANT: It was just registered.
         Ok(Self(NonNull::new(device).ok_or(ENODEV)?))
     }

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Finds in a console's log what tells of a fault in the kernel.
+
+No suite provokes such a line on purpose: what a test expects is a refusal, an error code, a counter.
+"""
+
+import re
+
+FAULTS = re.compile(
+    r"WARNING: |BUG: |kernel BUG at|\bOops\b|Kernel panic|general protection fault|Unable to handle kernel"
+    r"|possible (?:circular|recursive) locking|inconsistent lock state|possible irq lock inversion|bad unlock balance"
+    r"|suspicious RCU usage|\blockdep\b"
+    r"|rcu: INFO: .*(?:stall|self-detected)|detected (?:expedited )?stalls on|soft lockup|hard LOCKUP|blocked for more than \d+ seconds"
+    r"|sleeping function called|scheduling while atomic|refcount_t: |UBSAN: |KASAN: |KFENCE: |list_(?:add|del) corruption"
+    r"|DMAR: \[.*(?:[Ff]ault|DMA (?:Read|Write))|DMA-API: |Slab corruption|Out of memory: "
+)
+
+
+def fault(lines):
+    """The first faulty line and what stands about it, or None."""
+    for at, line in enumerate(lines):
+        if FAULTS.search(line):
+            return line.strip(), lines[max(0, at - 3) : at + 30]
+    return None

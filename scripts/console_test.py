@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of console.py: each kind of fault is seen, and a sound boot is quiet."""
+
+import unittest
+
+from console import fault
+
+FAULTY = """\
+[    4.1] WARNING: CPU: 0 PID: 77 at mm/dmapool.c:300 dma_pool_destroy+0x1/0x2
+[    4.1] WARNING: possible circular locking dependency detected
+[    4.1] WARNING: inconsistent lock state
+[    4.1] WARNING: suspicious RCU usage
+[    4.1] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[    4.1] BUG: scheduling while atomic: insmod/77/0x00000002
+[    4.1] BUG: sleeping function called from invalid context at mm/slab.h:400
+[    4.1] BUG: KFENCE: use-after-free read in mbnic_poll+0x1/0x2
+[    4.1] kernel BUG at mm/slub.c:400!
+[    4.1] Oops: Oops: 0000 [#1] SMP NOPTI
+[    4.1] Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1]
+[    4.1] Kernel panic - not syncing: Fatal exception
+[    4.1] rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:
+[    4.1] rcu: INFO: rcu_preempt self-detected stall on CPU
+[    4.1] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [insmod:77]
+[    4.1] INFO: task rmmod:99 blocked for more than 120 seconds.
+[    4.1] refcount_t: underflow; use-after-free.
+[    4.1] UBSAN: array-index-out-of-bounds in drivers/x.c:3:4
+[    4.1] DMAR: [DMA Write NO_PASID] Request device [00:01.0] fault addr 0xfffff000 [fault reason 0x05]
+[    4.1] list_del corruption. prev->next should be ffff, but was dead
+"""
+
+SOUND = """\
+[    0.0] Linux version 7.3.4+deb13-amd64 (debian-kernel@lists.debian.org)
+[    0.3] DMAR: Host address width 48
+[    0.3] DMAR-IR: Enabled IRQ remapping in xapic mode
+[    0.4] rcu: Hierarchical SRCU implementation.
+[    1.1] RAS: Correctable Errors collector initialized.
+[    9.8] mbpool: loading out-of-tree module taints kernel.
+[    9.8] mbpool: module verification failed: signature and/or required key missing - tainting kernel
+[    9.9] mbnic 0000:00:01.0: mbpool rx0-large: bad handle 0x00000000 names no chunk; further ones are only counted
+[   10.1] guest: exit status 0
+"""
+
+
+class Console(unittest.TestCase):
+    def test_each_fault_is_seen(self):
+        for line in FAULTY.splitlines():
+            self.assertIsNotNone(fault(["[    1.0] before", line, "[    4.2] after"]), line)
+
+    def test_a_sound_boot_is_quiet(self):
+        self.assertIsNone(fault(SOUND.splitlines()))
+
+
+if __name__ == "__main__":
+    unittest.main()
