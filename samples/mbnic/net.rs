@@ -10,6 +10,7 @@
 //! | `device.rs`       | the driver's side: traits, `Device`, counters                   |
 //! | `registration.rs` | `struct net_device`, its operations, its life                   |
 //! | `napi.rs`         | NAPI contexts and the queues that they have to themselves       |
+//! | `watchdog.rs`     | the reset of a card that completes nothing                      |
 //! | `skb.rs`          | packets                                                         |
 //! | `ethtool.rs`      | the card's own counters                                         |
 //! | `irq.rs`          | MSI-X vectors and their handlers                                |
@@ -22,6 +23,7 @@ mod irq;
 mod napi;
 mod registration;
 mod skb;
+mod watchdog;
 
 pub(crate) use self::device::{
     Device,

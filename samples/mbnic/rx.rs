@@ -202,6 +202,8 @@ struct Stock<'bound> {
     /// What the pool's handles carry in their user bits.
     tag: u32,
     chunk: u32,
+    /// How far the card was shown the ring.
+    shown: u16,
 }
 
 impl<'bound> Stock<'bound> {
@@ -225,12 +227,14 @@ impl<'bound> Stock<'bound> {
             base,
             tag,
             chunk: u32::try_from(chunk)?,
+            shown: 0,
         })
     }
 
     /// Tells the card where the ring is.
     fn lay_out(&mut self, card: &Card<'_>) {
         self.ring.clear();
+        self.shown = 0;
         card.set_ring(self.base, &self.ring);
     }
 
@@ -262,8 +266,11 @@ impl<'bound> Stock<'bound> {
         Ok(())
     }
 
-    /// Shows the card what was put into the ring.
-    fn show(&self, card: &Card<'_>) {
-        card.doorbell(self.base, self.ring.index(), false);
+    /// Shows the card what was put into the ring, if anything was.
+    fn show(&mut self, card: &Card<'_>) {
+        if self.shown != self.ring.index() {
+            self.shown = self.ring.index();
+            card.doorbell(self.base, self.shown, false);
+        }
     }
 }

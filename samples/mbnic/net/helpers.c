@@ -130,3 +130,13 @@ void mbnic_dev_consume_skb_any(struct sk_buff *skb)
 {
 	dev_consume_skb_any(skb);
 }
+
+void mbnic_init_work(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK(work, func);
+}
+
+void mbnic_schedule_work(struct work_struct *work)
+{
+	schedule_work(work);
+}

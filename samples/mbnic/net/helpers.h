@@ -10,7 +10,9 @@
 
 #include <linux/etherdevice.h>
 #include <linux/netdevice.h>
+#include <linux/rtnetlink.h>
 #include <linux/skbuff.h>
+#include <linux/workqueue.h>
 
 struct net_device *mbnic_alloc_etherdev(int sizeof_priv, unsigned int txqs, unsigned int rxqs);
 void *mbnic_netdev_priv(const struct net_device *dev);
@@ -41,5 +43,8 @@ void mbnic_skb_put_data(struct sk_buff *skb, const void *data, unsigned int len)
 void mbnic_skb_set_protocol(struct sk_buff *skb, struct net_device *dev);
 void mbnic_dev_kfree_skb_any(struct sk_buff *skb);
 void mbnic_dev_consume_skb_any(struct sk_buff *skb);
+
+void mbnic_init_work(struct work_struct *work, work_func_t func);
+void mbnic_schedule_work(struct work_struct *work);
 
 #endif /* MBNIC_NET_HELPERS_H */

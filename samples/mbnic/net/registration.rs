@@ -19,7 +19,8 @@ use super::{
         Lines, //
     },
     napi::Napi,
-    skb::Skb, //
+    skb::Skb,
+    watchdog::Watchdog, //
 };
 use core::{
     cell::UnsafeCell,
@@ -35,7 +36,11 @@ use kernel::{
         to_result, //
     },
     pci,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// What a network device is made of.
@@ -71,6 +76,9 @@ pub(super) struct Parts<T: Driver> {
     rx: KVec<Pin<KBox<Napi<T::Rx>>>>,
     tx: UnsafeCell<T::Tx>,
     done: Pin<KBox<Napi<T::Done>>>,
+    watchdog: Pin<KBox<Watchdog>>,
+    /// Whether `ndo_open` has been and `ndo_stop` has not; changes under the RTNL.
+    is_open: Atomic<bool>,
 }
 
 impl<T: Driver> Parts<T> {
@@ -96,15 +104,47 @@ impl<T: Driver> Parts<T> {
     }
 }
 
+/// An allocated network device; dropping it frees it.
+///
+/// # Invariants
+///
+/// It is valid, and when it is dropped neither registered nor in use.
+struct Netdev(NonNull<bindings::net_device>);
+
+impl Netdev {
+    /// Allocates a device with one transmit queue and `rx` receive queues, and private data that holds a
+    /// pointer to [`Parts<T>`].
+    fn new<T: Driver>(rx: usize) -> Result<Self> {
+        let rx = u32::try_from(rx)?;
+        // CAST: The size of a pointer.
+        let private = core::mem::size_of::<*const Parts<T>>() as c_int;
+        // SAFETY: The function has no requirements.
+        let dev = unsafe { bindings::mbnic_alloc_etherdev(private, 1, rx) };
+        // INVARIANT: Nobody else knows it.
+        Ok(Self(NonNull::new(dev).ok_or(ENOMEM)?))
+    }
+
+    fn as_ptr(&self) -> *mut bindings::net_device {
+        self.0.as_ptr()
+    }
+}
+
+impl Drop for Netdev {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::free_netdev(self.as_ptr()) };
+    }
+}
+
 /// A registered network device. Dropping it takes the interface down and unregisters it; sleeps.
 ///
 /// # Invariants
 ///
 /// - `dev` is a valid network device, whose private data is a pointer to `parts`; it is registered if
 ///   `registered` says so.
-/// - The NAPI contexts in `parts` are attached to `dev`, and enabled exactly while it is open.
+/// - The NAPI contexts in `parts` are attached to `dev`, and enabled exactly while `is_open` says so.
 pub(crate) struct Registration<'bound, T: Driver> {
-    dev: NonNull<bindings::net_device>,
+    dev: Netdev,
     registered: bool,
     lines: Option<Lines<'bound, T>>,
     parts: KBox<Parts<T>>,
@@ -128,17 +168,21 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
             rx_lines.push(line, GFP_KERNEL)?;
         }
         let (done, done_line) = config.done;
+        let dev = Netdev::new::<T>(rx.len())?;
         let parts = KBox::new(
             Parts {
                 driver: config.driver,
                 rx,
                 tx: UnsafeCell::new(config.tx),
                 done: KBox::pin_init(Napi::new(done), GFP_KERNEL)?,
+                // SAFETY: `drop` calls it off before it frees the device, and drops the parts after that.
+                watchdog: KBox::pin_init(unsafe { Watchdog::new(dev.0, Self::reset) }, GFP_KERNEL)?,
+                is_open: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
 
-        let mut this = Self::allocate(parts, pdev, &config.address, config.max_mtu)?;
+        let mut this = Self::tie(dev, parts, pdev, &config.address, config.max_mtu);
         this.request_lines(pdev, config.vectors, &rx_lines, &done_line, &config.event)?;
 
         // SAFETY: The device is valid and complete, and not registered.
@@ -148,22 +192,17 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         Ok(this)
     }
 
-    /// Allocates the device and ties the parts to it.
-    fn allocate(
+    /// Ties the parts to the device.
+    fn tie(
+        dev: Netdev,
         parts: KBox<Parts<T>>,
         pdev: &pci::Device<Bound>,
         address: &[u8; 6],
         max_mtu: u32,
-    ) -> Result<Self> {
-        let queues = u32::try_from(parts.rx.len())?;
-        // CAST: The size of a pointer.
-        let private = core::mem::size_of::<*const Parts<T>>() as c_int;
+    ) -> Self {
         let parent: &device::Device<Bound> = pdev.as_ref();
         // The kernel crate's device is transparent: a `struct device` at the same address.
         let parent = core::ptr::from_ref(parent).cast_mut().cast();
-        // SAFETY: Allocates a device with one transmit queue.
-        let dev = unsafe { bindings::mbnic_alloc_etherdev(private, 1, queues) };
-        let dev = NonNull::new(dev).ok_or(ENOMEM)?;
         // SAFETY: The device is valid and nobody else knows it yet; its private data holds a pointer.
         // The bus device is valid, and the operations are constant.
         unsafe {
@@ -182,16 +221,16 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         // SAFETY: The device is not registered. `drop` detaches the contexts before it frees the
         // device, and the parts are dropped after that.
         unsafe {
-            parts.rx.iter().for_each(|napi| napi.as_ref().attach(dev));
-            parts.done.as_ref().attach(dev);
+            parts.rx.iter().for_each(|napi| napi.as_ref().attach(dev.0));
+            parts.done.as_ref().attach(dev.0);
         }
         // INVARIANT: All of this was just done.
-        Ok(Self {
+        Self {
             dev,
             registered: false,
             lines: None,
             parts,
-        })
+        }
     }
 
     /// Puts the handlers on the interrupt vectors.
@@ -212,7 +251,10 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
                 lines.handle(line, Action::Schedule(napi.as_raw()))?;
             }
             lines.handle(done, Action::Schedule(parts.done.as_raw()))?;
-            lines.handle(event, Action::Event(NonNull::from(&parts.driver), self.dev))?;
+            lines.handle(
+                event,
+                Action::Event(NonNull::from(&parts.driver), self.dev.0),
+            )?;
         }
         self.lines = Some(lines);
         Ok(())
@@ -222,6 +264,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
         ndo_open: Some(Self::open),
         ndo_stop: Some(Self::stop),
         ndo_start_xmit: Some(Self::start_xmit),
+        ndo_tx_timeout: Some(Self::tx_timeout),
         ndo_get_stats64: Some(Self::get_stats64),
         ndo_set_mac_address: Some(bindings::eth_mac_addr),
         ndo_validate_addr: Some(bindings::eth_validate_addr),
@@ -244,8 +287,9 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
             unsafe {
                 parts.rx.iter().for_each(|napi| napi.enable());
                 parts.done.enable();
-                bindings::mbnic_netif_start_queue(dev);
+                bindings::mbnic_netif_wake_queue(dev);
             }
+            parts.is_open.store(true, Relaxed);
             Ok(0)
         })
     }
@@ -253,6 +297,11 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
     extern "C" fn stop(dev: *mut bindings::net_device) -> c_int {
         // SAFETY: The stack calls this for devices with `OPS`, which are registered.
         let (parts, device) = unsafe { (Parts::<T>::of(dev), Device::from_raw(dev)) };
+        if !parts.is_open.load(Relaxed) {
+            // A reset has failed half way.
+            return 0;
+        }
+        parts.is_open.store(false, Relaxed);
         // SAFETY: The device is open, so polling is enabled. Once it is not, nobody wakes the transmit
         // queue; then it is stopped, and whoever held its lock is waited for.
         unsafe {
@@ -260,11 +309,34 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
             parts.rx.iter().for_each(|napi| napi.disable());
             bindings::mbnic_netif_tx_disable(dev);
         }
-        device.set_carrier(false);
         // SAFETY: Polling was just disabled and the transmit queue stopped; both stay so since we
         // hold the RTNL.
         parts.driver.stop(device, unsafe { parts.queues() });
+        device.set_carrier(false);
         0
+    }
+
+    extern "C" fn tx_timeout(dev: *mut bindings::net_device, _queue: c_uint) {
+        // SAFETY: The stack calls this for devices with `OPS`, which are registered.
+        unsafe { Parts::<T>::of(dev) }.watchdog.schedule();
+    }
+
+    /// Takes an interface that is up down and up again, or only down when that fails.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is the device of a registration of this very type, and the RTNL is held.
+    unsafe fn reset(dev: NonNull<bindings::net_device>) {
+        // SAFETY: By the requirements of this function.
+        let parts = unsafe { Parts::<T>::of(dev.as_ptr()) };
+        if !parts.is_open.load(Relaxed) {
+            return;
+        }
+        Self::stop(dev.as_ptr());
+        if Self::open(dev.as_ptr()) != 0 {
+            // SAFETY: The device is valid, and the RTNL is held.
+            unsafe { bindings::dev_close(dev.as_ptr()) };
+        }
     }
 
     extern "C" fn start_xmit(
@@ -315,14 +387,15 @@ impl<T: Driver> Drop for Registration<'_, T> {
             // SAFETY: The device is registered by the type invariant. This stops it if it is open.
             unsafe { bindings::unregister_netdev(self.dev.as_ptr()) };
         }
+        // The device is not open, and will not be again.
+        self.parts.watchdog.cancel();
         // From here on no handler runs.
         self.lines = None;
         // SAFETY: By the type invariant the contexts are attached, and, since the device is not open,
-        // disabled. Nobody uses the device any more.
+        // disabled. Nobody uses the device any more; it is freed next.
         unsafe {
             self.parts.rx.iter().for_each(|napi| napi.detach());
             self.parts.done.detach();
-            bindings::free_netdev(self.dev.as_ptr());
         }
     }
 }
