@@ -12,7 +12,7 @@ set -euo pipefail
 
 LAB_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 LAB_SCRIPTS=$LAB_TOP/scripts
-LAB_CACHE=${MBPOOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mbpool}
+LAB_CACHE=$(realpath -m "${MBPOOL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mbpool}")
 LAB_LOGS=$LAB_CACHE/log
 LAB_SERIES=$(<"$LAB_SCRIPTS/kernel-series")
 LAB_SUITE=trixie

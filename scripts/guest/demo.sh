@@ -9,8 +9,7 @@ host=$(word host) guest=$(word guest)
 
 insmod /mbpool.ko
 insmod /mbnic.ko
-device=$(readlink -f /sys/bus/pci/drivers/mbnic/0000:*)
-interface=$(ls "$device/net")
+interface=$(ls /sys/bus/pci/drivers/mbnic/0000:*/net)
 ip address add "$guest/24" dev "$interface"
 ip link set "$interface" up
 ping -q -c 1 -W 10 "$host" >/dev/null
@@ -26,5 +25,5 @@ nc.openbsd -d -l 5003 >/dev/null
 nc.openbsd -N "$host" 5002 </tmp/bulk
 
 echo '== pools'
-bash /explain.sh "$device" "$interface"
+bash /explain.sh "$interface"
 echo '== done'

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# explain.sh DEVICE INTERFACE: what the pools of a card show in sysfs, with a word on each thing.
+# explain.sh INTERFACE: what the pools of a card show in sysfs, with a word on each thing.
 
-device=$1 interface=$2
+interface=$1
+device=$(readlink -f "/sys/class/net/$interface/device")
 value() { cat "$device/mbpool/$pool/$1"; }
 # Shows the files named, one a line, and what they mean.
 row() { printf '    %-18s %10s   %s\n' "$1" "$(value "$1")" "$2"; }
