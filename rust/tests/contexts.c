@@ -21,6 +21,8 @@ enum mbpool_test_context mbpool_test_context(void)
 		return MBPOOL_TEST_HARDIRQ;
 	if (in_serving_softirq())
 		return MBPOOL_TEST_SOFTIRQ;
+	if (irqs_disabled())
+		return MBPOOL_TEST_IRQS_OFF;
 	return MBPOOL_TEST_PROCESS;
 }
 
@@ -81,7 +83,10 @@ int mbpool_test_in_hardirq(void (*func)(void *), void *arg)
 	return 0;
 }
 
-/* From an interrupt that this CPU sends another. -ENODEV if there is none. */
+/*
+ * From an interrupt that this CPU sends another, or, if that one idles, from its idle loop, with
+ * interrupts off. -ENODEV if there is no other.
+ */
 int mbpool_test_in_ipi(void (*func)(void *), void *arg)
 {
 	unsigned int other;

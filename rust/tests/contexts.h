@@ -8,6 +8,7 @@ enum mbpool_test_context {
 	MBPOOL_TEST_PROCESS,
 	MBPOOL_TEST_SOFTIRQ,
 	MBPOOL_TEST_HARDIRQ,
+	MBPOOL_TEST_IRQS_OFF,
 };
 
 enum mbpool_test_context mbpool_test_context(void);
