@@ -4,12 +4,9 @@
  * kernel exports.
  */
 
-#include <linux/export.h>
 #include <linux/mm.h>
 
-void *mbpool_page_address(const struct page *page);
-void mbpool_get_page(struct page *page);
-int mbpool_page_ref_count(const struct page *page);
+#include "helpers.h"
 
 void *mbpool_page_address(const struct page *page)
 {
