@@ -129,3 +129,9 @@ impl kernel::Module for Module {
         Ok(Self)
     }
 }
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        sysfs::exit();
+    }
+}

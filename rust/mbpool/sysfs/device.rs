@@ -39,6 +39,12 @@ pub(crate) unsafe fn init() {
     unsafe { DEVICES.init() };
 }
 
+/// Gives back the memory of the list of devices, which is empty when the module goes: a static is never
+/// dropped. Process context; may sleep.
+pub(crate) fn exit() {
+    *DEVICES.lock() = KVec::new();
+}
+
 /// The pools of one device.
 ///
 /// # Invariants

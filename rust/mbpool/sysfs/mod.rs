@@ -21,6 +21,7 @@ mod kobject;
 mod pool;
 
 pub(crate) use self::device::{
+    exit,
     init,
     publish,
     Entry, //
