@@ -38,9 +38,12 @@ lab_step() {
 	shift 3
 	mkdir -p "$LAB_LOGS"
 	say "==> $title (usually $usual)"
+	# A process group of its own, so that all of it ends with this script.
+	set -m
 	"$@" >"$log" 2>&1 </dev/null &
 	pid=$!
-	trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.5
 		tick=$((tick + 1))
@@ -51,7 +54,7 @@ lab_step() {
 		fi
 	done
 	wait "$pid" || rc=$?
-	trap - INT TERM
+	trap - INT TERM HUP
 	[ ! -t 1 ] || printf '\r\033[K'
 	if [ "$rc" != 0 ]; then
 		say "    FAILED after $((SECONDS - start)) s. The last lines of $log:" >&2
