@@ -123,7 +123,7 @@ impl<'a> Config<'a> {
     }
 
     /// The pool grows to at most `max_pages` pages, 1 to 16383. Each chunk that it could have costs 6
-    /// bytes from the start, and each page 48.
+    /// bytes from the start, and each page 60.
     pub const fn max_pages(mut self, max_pages: u32) -> Self {
         self.request.max_pages = max_pages;
         self

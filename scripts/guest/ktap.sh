@@ -28,7 +28,8 @@ result() {
 }
 
 # check NAME COMMAND...: passes if COMMAND does; what it printed is shown as diagnostics if not.
-# COMMAND runs in a subshell with -e, so a function fails with its first failing line.
+# A function passes if its last line does: bash drops -e inside `x=$(...) && ...`, so join lines that all
+# have to hold with &&.
 check() {
 	local name=$1 output status
 	shift
