@@ -53,6 +53,10 @@ module! {
             default: 0,
             description: "Run no tests but hold pools for a look at sysfs; 2: and leak them",
         },
+        group: usize {
+            default: 0,
+            description: "Run one group of tests alone, by its place in the list (0: all)",
+        },
     },
 }
 
@@ -103,7 +107,11 @@ impl kernel::Module for Module {
         }
 
         let devices = devices::Devices::new()?;
-        let failed = ktap::run(GROUPS, &devices.fixture());
+        let groups = match module_parameters::group.value().checked_sub(1) {
+            None => GROUPS,
+            Some(at) => GROUPS.get(at..=at).ok_or(EINVAL)?,
+        };
+        let failed = ktap::run(groups, &devices.fixture());
         if failed != 0 {
             pr_err!("{} tests failed\n", failed);
         }
