@@ -76,7 +76,7 @@ impl<'a> Config<'a> {
     /// The name is the pool's directory in sysfs: 1 to 31 printable characters without space and `/`,
     /// unique on the device. Chunks are aligned to 8 bytes, cross what boundary they like, lie in pages
     /// of a size that the pool chooses, of which there are none at first and at most 1024; all bits
-    /// of a handle that the geometry leaves are generation.
+    /// of a handle that the geometry leaves, up to 21, are generation.
     pub const fn new(name: &'a CStr, size: usize) -> Self {
         Self {
             name,
@@ -123,7 +123,7 @@ impl<'a> Config<'a> {
     }
 
     /// The pool grows to at most `max_pages` pages, 1 to 16383. Each chunk that it could have costs 6
-    /// bytes from the start, and each page 60.
+    /// bytes from the start, and each page about 70.
     pub const fn max_pages(mut self, max_pages: u32) -> Self {
         self.request.max_pages = max_pages;
         self

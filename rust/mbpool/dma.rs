@@ -240,32 +240,38 @@ mod helpers {
 
 /// The pages of one pool, by number.
 ///
+/// Where a page is stands in arrays of their own, since that is all that the hot paths want: the
+/// address for the device where a chunk is posted, that for the CPU where it is looked at. Both are less
+/// the page's [`origin`](Geometry::origin).
+///
 /// # Invariants
 ///
-/// - An entry changes only while all chunks of its page are absent and nobody looks at one under RCU,
-///   by whoever has the page reserved in the depot, or, once the pool itself is gone, while none is with
-///   the driver or on the card.
-/// - An entry is filled before any chunk of its page is seen to be other than absent.
+/// - What belongs to a page, in all arrays, changes only while all chunks of the page are absent and
+///   nobody looks at one under RCU, by whoever has the page reserved in the depot, or, once the pool
+///   itself is gone, while none is with the driver or on the card.
+/// - All are filled before any chunk of the page is seen to be other than absent.
 pub(crate) struct Pages {
-    entries: Array<UnsafeCell<Option<ManuallyDrop<Page>>>>,
+    cpu: Array<UnsafeCell<*mut u8>>,
+    dma: Array<UnsafeCell<DmaAddress>>,
+    memory: Array<UnsafeCell<Option<ManuallyDrop<Memory>>>>,
 }
 
-// SAFETY: By the type invariant an entry is not written while others may read it; what is reached
-// through a shared reference to a `Page` may be used by several threads at once.
+// SAFETY: By the type invariant nothing is written while others may read it; what is reached through
+// a shared reference to a `Memory` may be used by several threads at once.
 unsafe impl Sync for Pages {}
+// SAFETY: Pages and mappings belong to no thread.
+unsafe impl Send for Pages {}
 
 impl Pages {
     /// Room for the pages that the geometry allows, none of them there.
     pub(crate) fn new(geometry: &Geometry) -> Result<Self> {
+        let pages = geometry.max_pages();
         // INVARIANT: All pages are absent.
         Ok(Self {
-            entries: array_with(geometry.max_pages(), |_| UnsafeCell::new(None))?,
+            cpu: array_with(pages, |_| UnsafeCell::new(ptr::null_mut()))?,
+            dma: array_with(pages, |_| UnsafeCell::new(0))?,
+            memory: array_with(pages, |_| UnsafeCell::new(None))?,
         })
-    }
-
-    fn entry(&self, number: u32) -> Option<*mut Option<ManuallyDrop<Page>>> {
-        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
-        self.entries.get(number as usize).map(UnsafeCell::get)
     }
 
     /// Puts a page in its place.
@@ -273,53 +279,80 @@ impl Pages {
     /// # Safety
     ///
     /// The caller has page `number` reserved in the depot, and all its chunks are absent.
-    pub(crate) unsafe fn fill(&self, number: u32, page: Page) {
-        if let Some(entry) = self.entry(number) {
-            // SAFETY: The caller is the only one to use the entry, by the safety requirement.
-            // INVARIANT: It is filled while all chunks are absent, by who has it reserved.
-            unsafe { *entry = Some(ManuallyDrop::new(page)) };
+    pub(crate) unsafe fn fill(&self, number: u32, page: Page, geometry: &Geometry) {
+        let origin = geometry.origin(number);
+        // CAST: `u32` to `usize` here and below, which is no smaller on any machine that runs Linux.
+        let at = number as usize;
+        if let (Some(cpu), Some(dma), Some(memory)) =
+            (self.cpu.get(at), self.dma.get(at), self.memory.get(at))
+        {
+            // INVARIANT: All is filled while all chunks are absent, by who has the page reserved.
+            // SAFETY: The caller is the only one to use what belongs to the page, by the safety
+            // requirement.
+            unsafe {
+                // CAST: Where an address has 32 bits, this and what is added later wrap alike.
+                *cpu.get() = page.cpu.as_ptr().wrapping_sub(origin as usize);
+                *dma.get() = page.dma.wrapping_sub(origin as DmaAddress);
+                *memory.get() = Some(ManuallyDrop::new(page.memory));
+            }
         }
     }
 
-    /// A page that is there.
+    /// What a page that is there consists of.
     ///
     /// # Safety
     ///
     /// The caller has seen a chunk of this page that is not absent, which was ordered before this
     /// call, and the page stays while the reference is used: the chunk has an owner, or we are in the
     /// RCU read-side section in which it was seen.
-    #[inline]
-    unsafe fn get(&self, number: u32) -> &Page {
+    unsafe fn memory(&self, number: u32) -> &Memory {
         // SAFETY: A chunk of the page is or was not absent, so `number` is in range, and by the type
         // invariant the entry is filled and not being written.
         unsafe {
-            (*self.entries.get_unchecked(number as usize).get())
+            (*self.memory.get_unchecked(number as usize).get())
                 .as_ref()
                 .unwrap_unchecked()
         }
     }
 
-    /// Where `offset` bytes into page `number` are, for the CPU and for the device.
+    /// Where a chunk at `position` in page `number` is for the CPU.
     ///
     /// # Safety
     ///
-    /// As for [`Pages::get`], and `offset` lies in the page.
+    /// As for [`Pages::memory`], and `position` is the [`Geometry::position`] of a chunk of the page.
     #[inline]
-    pub(crate) unsafe fn locate(&self, number: u32, offset: usize) -> (NonNull<u8>, DmaAddress) {
+    pub(crate) unsafe fn cpu(&self, number: u32, position: u64) -> NonNull<u8> {
+        // SAFETY: As in `memory`. What was subtracted when the page was filled comes back, so the sum points
+        // into the page.
+        // CAST: As in `fill`.
+        unsafe {
+            let page = *self.cpu.get_unchecked(number as usize).get();
+            NonNull::new_unchecked(page.wrapping_add(position as usize))
+        }
+    }
+
+    /// Where a chunk at `position` in page `number` is for the device.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pages::cpu`].
+    #[inline]
+    pub(crate) unsafe fn dma(&self, number: u32, position: u64) -> DmaAddress {
         // SAFETY: As the caller promises.
-        let page = unsafe { self.get(number) };
-        // SAFETY: `offset` lies in the page.
-        let cpu = unsafe { page.cpu.add(offset) };
-        // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is an
-        // address in the page, so it does not wrap.
-        (cpu, page.dma.wrapping_add(offset as DmaAddress))
+        unsafe { self.addresses().get(number, position) }
+    }
+
+    /// The addresses for the device alone.
+    #[inline]
+    pub(crate) fn addresses(&self) -> Addresses<'_> {
+        Addresses(&self.dma)
     }
 
     /// Gives bytes of page `number` to the CPU or to the device.
     ///
     /// # Safety
     ///
-    /// As for [`Pages::get`], the range lies in the page, and the device is bound.
+    /// As for [`Pages::memory`], the range lies in the page, and the device is bound.
     #[inline]
     pub(crate) unsafe fn sync(
         &self,
@@ -335,7 +368,7 @@ impl Pages {
             DataDirection::None => return,
         };
         // SAFETY: As the caller promises.
-        match unsafe { &self.get(number).memory } {
+        match unsafe { self.memory(number) } {
             Memory::Coherent(_) => match (to_cpu, to_device) {
                 (true, false) => dma_mb(Read),
                 (false, true) => dma_mb(Write),
@@ -343,7 +376,8 @@ impl Pages {
             },
             Memory::Streaming(mapping) => {
                 let (dev, dir) = (as_raw(&mapping.dev), mapping.direction.into());
-                // CAST: As in `locate`.
+                // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is
+                // an address in the page, so it does not wrap.
                 let dma = mapping.dma.wrapping_add(offset as DmaAddress);
                 // SAFETY: The range lies in a mapping of this device and direction.
                 unsafe {
@@ -362,10 +396,10 @@ impl Pages {
     ///
     /// # Safety
     ///
-    /// As for [`Pages::get`].
+    /// As for [`Pages::memory`].
     pub(crate) unsafe fn share(&self, number: u32) -> Option<NonNull<bindings::page>> {
         // SAFETY: As the caller promises.
-        match unsafe { &self.get(number).memory } {
+        match unsafe { self.memory(number) } {
             Memory::Coherent(_) => None,
             Memory::Streaming(mapping) => {
                 // SAFETY: We hold a reference.
@@ -379,10 +413,10 @@ impl Pages {
     ///
     /// # Safety
     ///
-    /// As for [`Pages::get`].
+    /// As for [`Pages::memory`].
     pub(crate) unsafe fn is_shared(&self, number: u32) -> bool {
         // SAFETY: As the caller promises.
-        match unsafe { &self.get(number).memory } {
+        match unsafe { self.memory(number) } {
             Memory::Coherent(_) => false,
             // SAFETY: We hold a reference.
             Memory::Streaming(mapping) => unsafe {
@@ -397,13 +431,32 @@ impl Pages {
     ///
     /// The device is bound, and the caller is entitled to change entry `number` by the type invariant.
     pub(crate) unsafe fn free(&self, number: u32) {
-        let Some(entry) = self.entry(number) else {
+        let Some(memory) = self.memory.get(number as usize) else {
             return;
         };
         // SAFETY: By the safety requirement nobody has a chunk of the page and nobody can get one, so
         // nobody else uses the entry.
-        if let Some(page) = unsafe { (*entry).take() } {
-            drop(ManuallyDrop::into_inner(page));
+        if let Some(memory) = unsafe { (*memory.get()).take() } {
+            drop(ManuallyDrop::into_inner(memory));
         }
+    }
+}
+
+/// Where the pages of a pool are for the device.
+#[derive(Clone, Copy)]
+pub(crate) struct Addresses<'pages>(&'pages [UnsafeCell<DmaAddress>]);
+
+impl Addresses<'_> {
+    /// Where a chunk at `position` in page `number` is.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Pages::cpu`].
+    #[inline]
+    pub(crate) unsafe fn get(self, number: u32, position: u64) -> DmaAddress {
+        // SAFETY: As in [`Pages::memory`].
+        let page = unsafe { *self.0.get_unchecked(number as usize).get() };
+        // CAST: As in [`Pages::fill`].
+        page.wrapping_add(position as DmaAddress)
     }
 }

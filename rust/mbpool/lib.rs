@@ -86,7 +86,9 @@ pub use self::{
     },
     pool::{
         Alarm,
+        Batch,
         Buffer,
+        Cache,
         Ext,
         Notify,
         PageRef,

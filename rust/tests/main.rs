@@ -16,6 +16,7 @@
 )]
 
 mod bus;
+mod cache;
 mod coexist;
 mod config;
 mod context;
@@ -70,6 +71,7 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("gfp", gfp::TESTS),
     ("irq", irq::TESTS),
     ("cpus", cpus::TESTS),
+    ("cache", cache::TESTS),
     ("limits", limits::TESTS),
     ("sysfs", sysfs::TESTS),
     ("tide", tide::TESTS),

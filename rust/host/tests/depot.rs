@@ -156,3 +156,48 @@ fn the_most_pages() {
     assert_eq!(depot.total(), 16383 * 512);
     assert_eq!(depot.pop(), Some(0));
 }
+
+#[test]
+fn what_comes_back_last_goes_first_but_while_pages_are_to_go() {
+    let mut depot = Parts::full(small(64, 8, 8, 0)).depot;
+    let out: Vec<_> = pop_all(&mut depot).collect();
+    for index in out.iter().rev() {
+        depot.push(*index);
+    }
+    // More than the magazine holds came back; the first ones of them went to their pages.
+    assert_eq!(depot.free(), 512);
+    assert_eq!(depot.pop(), Some(0));
+    depot.push(0);
+    let late = depot.pop_many(512, |_| ());
+    assert_eq!(late, 512);
+    (0..512).for_each(|index| depot.push(index));
+    assert_eq!(depot.pop(), Some(511));
+    depot.push(511);
+
+    depot.pack();
+    assert_eq!(depot.free(), 512);
+    // Now 511 goes home, and stays there for as long as lower ones are left.
+    for round in 0..4096 {
+        let index = depot.pop().expect("a chunk");
+        assert!(index < 8, "{index} in round {round}");
+        depot.push(index);
+    }
+    // And then the magazine is back.
+    let (low, high) = (depot.pop(), 511);
+    depot.push(high);
+    assert_eq!(depot.pop(), Some(high));
+    assert_ne!(low, Some(high));
+}
+
+#[test]
+fn many_at_once() {
+    let mut depot = Parts::full(small(64, 8, 8, 0)).depot;
+    let mut out = Vec::new();
+    assert_eq!(depot.pop_many(0, |index| out.push(index)), 0);
+    assert_eq!(depot.pop_many(300, |index| out.push(index)), 300);
+    assert_eq!(depot.pop_many(300, |index| out.push(index)), 212);
+    assert_eq!(depot.pop_many(300, |index| out.push(index)), 0);
+    assert_eq!((depot.popped(), depot.most_out()), (512, 512));
+    let seen: HashSet<_> = out.into_iter().collect();
+    assert_eq!(seen, (0..512).collect());
+}

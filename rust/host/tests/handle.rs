@@ -8,6 +8,7 @@ use common::{
     geometry,
     request,
     small,
+    ByIndex,
     Parts,
     PAGE, //
 };
@@ -20,7 +21,8 @@ use mbpool_host::ground::{
     handle::{
         Handle,
         Layout, //
-    }, //
+    },
+    slots::Owner, //
 };
 use proptest::prelude::*;
 
@@ -38,13 +40,15 @@ fn layout(pages: u32, size: usize, high_bits: u32, low_bits: u32) -> Layout {
 fn generation_takes_what_is_left() {
     // (pages, chunk size, high, low) -> (chunk bits, generation bits)
     for (pages, size, high, low, chunk, generation) in [
-        (1, 4096, 0, 0, 0, 29), // 32 are left, a state word has room for 29
-        (1, 4096, 1, 0, 0, 29),
-        (1, 4096, 2, 1, 0, 29),
-        (2, 4096, 0, 0, 0, 29),
-        (3, 4096, 0, 0, 0, 29),
-        (5, 4096, 0, 0, 0, 29),
-        (9, 4096, 0, 0, 0, 28),
+        (1, 4096, 0, 0, 0, 21), // 32 are left, a state word has room for 29
+        (1, 4096, 1, 0, 0, 21),
+        (1, 4096, 2, 1, 0, 21),
+        (2, 4096, 0, 0, 0, 21),
+        (3, 4096, 0, 0, 0, 21),
+        (5, 4096, 0, 0, 0, 21),
+        (9, 4096, 0, 0, 0, 21),
+        (2048, 4096, 0, 0, 0, 21),
+        (4096, 4096, 0, 0, 0, 20),
         (4096, 2048, 0, 0, 1, 19),
         (4096, 2048, 2, 7, 1, 10),
         (8192, 8, 2, 7, 9, 1),
@@ -73,9 +77,9 @@ fn bits_lie_where_the_design_says() {
     });
     let parts = Parts::full(geometry);
     let index = 0b1010_11;
-    let raw = parts.slots.post(index).into_raw();
+    let raw = parts.slots.post(index, Owner::POOL).into_raw();
     assert_eq!(raw, 0b00_1010_11_00000000000000001_0000000);
-    let raw = parts.slots.post(index).into_raw();
+    let raw = parts.slots.post(index, Owner::POOL).into_raw();
     assert_eq!(raw, 0b00_1010_11_00000000000000010_0000000);
     let marked = geometry
         .layout()
@@ -152,13 +156,13 @@ proptest! {
         for page in 0..geometry.max_pages() {
             for chunk in 0..geometry.chunks() {
                 let index = page << layout.chunk_bits() | chunk;
-                let handle = parts.slots.post(index);
+                let handle = parts.slots.post(index, Owner::POOL);
                 prop_assert!(seen.insert(handle.into_raw()));
                 prop_assert_eq!(layout.user_bits_of(handle), (0, 0));
                 let marked = layout.with_user_bits(handle, high, low).expect("fits");
                 prop_assert_eq!(layout.user_bits_of(marked), (high, low));
                 prop_assert_eq!(layout.with_user_bits(marked, 0, 0), Some(handle));
-                prop_assert_eq!(parts.slots.peek(marked), Ok(index));
+                prop_assert_eq!(parts.slots.look(marked), Ok(index));
                 prop_assert_eq!(parts.slots.take(marked), Ok(index));
             }
         }

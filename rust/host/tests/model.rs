@@ -9,6 +9,7 @@ use common::{
     geometry,
     request,
     small,
+    ByIndex,
     Parts, //
 };
 use mbpool_host::ground::{
@@ -17,7 +18,10 @@ use mbpool_host::ground::{
         Handle,
         HandleError, //
     },
-    slots::Count, //
+    slots::{
+        Count,
+        Owner, //
+    }, //
 };
 use proptest::prelude::*;
 use std::collections::{
@@ -201,13 +205,13 @@ impl Model {
             }
             Op::Post => {
                 if let Some(index) = self.pop(State::Card) {
-                    let handle = self.parts.slots.post(index);
+                    let handle = self.parts.slots.post(index, Owner::POOL);
                     self.advance(index, State::Card, handle);
                 }
             }
             Op::PostUsed(pick) => {
                 if let Some(index) = self.one_of(State::Used, pick) {
-                    let handle = self.parts.slots.post(index);
+                    let handle = self.parts.slots.post(index, Owner::POOL);
                     self.advance(index, State::Card, handle);
                 }
             }
@@ -226,7 +230,7 @@ impl Model {
             Op::Peek(pick, user) => {
                 if let Some(handle) = self.given(pick, user) {
                     let expected = self.judge(handle, State::Card);
-                    assert_eq!(self.parts.slots.peek(handle), expected);
+                    assert_eq!(self.parts.slots.look(handle), expected);
                 }
             }
             Op::Redeem(pick, user) => {

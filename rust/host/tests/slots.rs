@@ -9,6 +9,7 @@ use common::{
     geometry,
     request,
     small,
+    ByIndex,
     Parts, //
 };
 use mbpool_host::ground::{
@@ -22,6 +23,7 @@ use mbpool_host::ground::{
     },
     slots::{
         Count,
+        Owner,
         Slots, //
     }, //
 };
@@ -37,10 +39,10 @@ fn the_way_of_a_buffer() {
     assert_eq!(slots.count(), count(0, 0, 4));
     slots.claim(2);
     assert_eq!(slots.count(), count(1, 0, 3));
-    let handle = slots.post(2);
+    let handle = slots.post(2, Owner::POOL);
     assert_eq!(slots.count(), count(0, 1, 3));
-    assert_eq!(slots.peek(handle), Ok(2));
-    assert_eq!(slots.peek(handle), Ok(2));
+    assert_eq!(slots.look(handle), Ok(2));
+    assert_eq!(slots.look(handle), Ok(2));
     assert_eq!(slots.count(), count(0, 1, 3));
     assert_eq!(slots.take(handle), Ok(2));
     assert_eq!(slots.count(), count(1, 0, 3));
@@ -51,53 +53,53 @@ fn the_way_of_a_buffer() {
 #[test]
 fn a_handle_is_good_once() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 8, 0));
-    let handle = slots.post(1);
+    let handle = slots.post(1, Owner::POOL);
     assert_eq!(slots.take(handle), Ok(1));
     assert_eq!(slots.take(handle), Err(HandleError::WrongState));
-    assert_eq!(slots.peek(handle), Err(HandleError::WrongState));
+    assert_eq!(slots.look(handle), Err(HandleError::WrongState));
     slots.release(1);
     assert_eq!(slots.take(handle), Err(HandleError::WrongState));
     // On the card again, on a later trip.
-    let later = slots.post(1);
+    let later = slots.post(1, Owner::POOL);
     assert_eq!(slots.take(handle), Err(HandleError::Stale));
-    assert_eq!(slots.peek(handle), Err(HandleError::Stale));
+    assert_eq!(slots.look(handle), Err(HandleError::Stale));
     assert_eq!(slots.take(later), Ok(1));
 }
 
 #[test]
 fn a_stale_handle_passes_only_when_the_generation_has_come_round() {
     let Parts { slots, .. } = Parts::full(small(1, 2, 3, 0));
-    let old = slots.post(0);
+    let old = slots.post(0, Owner::POOL);
     for _ in 0..7 {
-        let handle = slots.post(0);
+        let handle = slots.post(0, Owner::POOL);
         assert_ne!(handle, old);
         assert_eq!(slots.take(old), Err(HandleError::Stale));
     }
     // What the documentation of `generation_bits` says: 2 to the 3 trips.
-    assert_eq!(slots.post(0), old);
+    assert_eq!(slots.post(0, Owner::POOL), old);
 }
 
 #[test]
 fn a_pool_without_generation_bits_still_checks_the_state() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 0, 2));
-    let handle = slots.post(3);
+    let handle = slots.post(3, Owner::POOL);
     assert_eq!(slots.take(handle), Ok(3));
     assert_eq!(slots.take(handle), Err(HandleError::WrongState));
-    assert_eq!(slots.post(3), handle);
+    assert_eq!(slots.post(3, Owner::POOL), handle);
 }
 
 #[test]
 fn the_longest_generation_fits_its_word() {
     let geometry = geometry(&request(4096, 1));
-    assert_eq!(geometry.layout().generation_bits(), 29);
+    assert_eq!(geometry.layout().generation_bits(), 21);
     let slots = Parts::full(geometry).slots;
-    // Going round would take 2 to the 29 trips; a made-up handle shows that all 29 bits are compared.
-    let real = slots.post(0);
-    for bit in 0..29 {
+    // Going round would take 2 to the 21 trips; a made-up handle shows that all 21 bits are compared.
+    let real = slots.post(0, Owner::POOL);
+    for bit in 0..21 {
         let made_up = Handle::from_raw(real.into_raw() ^ 1 << bit);
         assert_eq!(slots.take(made_up), Err(HandleError::Stale), "bit {bit}");
     }
-    for bit in 29..32 {
+    for bit in 21..32 {
         let made_up = Handle::from_raw(real.into_raw() ^ 1 << bit);
         assert_eq!(
             slots.take(made_up),
@@ -116,9 +118,9 @@ fn what_is_not_there_is_out_of_range() {
     assert_eq!(parts.slots.count(), count(0, 0, 4));
     // Pages that the pool may grow to, and one past its last.
     for index in [4u32, 7, 8, 11, 12, 15] {
-        let handle = Handle::from_raw(index << 28);
+        let handle = Handle::from_raw(index << 21);
         assert_eq!(parts.slots.take(handle), Err(HandleError::OutOfRange));
-        assert_eq!(parts.slots.peek(handle), Err(HandleError::OutOfRange));
+        assert_eq!(parts.slots.look(handle), Err(HandleError::OutOfRange));
         assert_eq!(parts.slots.redeem(handle), Err(HandleError::OutOfRange));
         assert!(!parts.slots.reclaim(index));
         assert!(parts.slots.is_idle(index));
@@ -149,7 +151,7 @@ fn indices_in_the_gap_after_the_last_chunk_are_out_of_range() {
 fn reclaim_takes_back_only_what_is_on_the_card() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 8, 0));
     slots.claim(1);
-    let handle = slots.post(2);
+    let handle = slots.post(2, Owner::POOL);
     let lent = slots.lend(3);
     assert!(!slots.reclaim(0));
     assert!(!slots.reclaim(1));
@@ -164,9 +166,9 @@ fn reclaim_takes_back_only_what_is_on_the_card() {
 #[test]
 fn what_the_card_had_before_a_reclaim_is_stale_after_it() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 8, 0));
-    let before = slots.post(2);
+    let before = slots.post(2, Owner::POOL);
     assert!(slots.reclaim(2));
-    let after = slots.post(2);
+    let after = slots.post(2, Owner::POOL);
     assert_eq!(slots.take(before), Err(HandleError::Stale));
     assert_eq!(slots.take(after), Ok(2));
 }
@@ -189,7 +191,7 @@ fn a_receipt_is_redeemed_once() {
     assert_eq!(slots.count(), count(1, 0, 3));
     let later = slots.lend(0);
     assert_eq!(slots.redeem(receipt), Err(HandleError::Stale));
-    let posted = slots.post(0);
+    let posted = slots.post(0, Owner::POOL);
     assert_eq!(slots.redeem(later), Err(HandleError::WrongState));
     assert_eq!(slots.redeem(posted), Err(HandleError::WrongState));
 }
@@ -203,14 +205,14 @@ fn idle_is_what_neither_driver_nor_card_has() {
     assert!(parts.slots.is_idle(0), "free");
     parts.slots.claim(0);
     assert!(!parts.slots.is_idle(0), "used");
-    parts.slots.post(0);
+    parts.slots.post(0, Owner::POOL);
     assert!(!parts.slots.is_idle(0), "on card");
     assert!(parts.slots.reclaim(0));
     parts.slots.claim(0);
     let receipt = parts.slots.lend(0);
     assert!(!parts.slots.is_idle(0), "lent");
     assert_eq!(parts.slots.redeem(receipt), Ok(0));
-    parts.slots.post(0);
+    parts.slots.post(0, Owner::POOL);
     assert!(parts.slots.reclaim(0));
     assert!(parts.slots.is_idle(0), "free again");
 }
@@ -230,7 +232,7 @@ fn mixed(geometry: Geometry) -> (Slots, HashMap<u32, Handle>) {
         for chunk in 0..geometry.chunks() {
             let index = page << chunk_bits | chunk;
             for _ in 0..index % 5 {
-                parts.slots.post(index);
+                parts.slots.post(index, Owner::POOL);
             }
             match index % 4 {
                 0 => parts.slots.claim(index),
@@ -239,7 +241,7 @@ fn mixed(geometry: Geometry) -> (Slots, HashMap<u32, Handle>) {
                     parts.slots.lend(index);
                 }
                 _ => {
-                    card.insert(index, parts.slots.post(index));
+                    card.insert(index, parts.slots.post(index, Owner::POOL));
                 }
             }
         }
@@ -265,9 +267,9 @@ fn try_words(geometry: Geometry, words: impl Iterator<Item = u32>) {
         if let Ok(index) = found {
             // Back to the card, round to the same handle.
             let trips = 1u32 << layout.generation_bits();
-            assert!((0..trips).any(|_| slots.post(index) == card[&index]));
+            assert!((0..trips).any(|_| slots.post(index, Owner::POOL) == card[&index]));
         } else {
-            assert_eq!(slots.peek(handle), found);
+            assert_eq!(slots.look(handle), found);
         }
     }
     assert_eq!(slots.count(), before);

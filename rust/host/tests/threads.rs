@@ -7,6 +7,7 @@ mod common;
 use common::{
     pop_all,
     small,
+    ByIndex,
     Parts, //
 };
 use mbpool_host::{
@@ -18,6 +19,7 @@ use mbpool_host::{
         },
         slots::{
             Count,
+            Owner,
             Slots, //
         }, //
     }, //
@@ -124,7 +126,7 @@ fn one_handle_is_taken_once() {
     let slots = slots();
     race(
         &slots,
-        |index| slots.post(index),
+        |index| slots.post(index, Owner::POOL),
         |at, handles| {
             count(at, |index| match slots.take(handle(handles, index)) {
                 Ok(_) => true,
@@ -140,7 +142,7 @@ fn one_handle_is_taken_once() {
 #[test]
 fn take_and_reclaim_do_not_both_win() {
     let slots = slots();
-    let last = AtomicU32::new(slots.post(0).into_raw());
+    let last = AtomicU32::new(slots.post(0, Owner::POOL).into_raw());
     let (owned, twice) = (AtomicBool::new(false), AtomicBool::new(false));
     let work = |won: &dyn Fn() -> bool| {
         shake();
@@ -149,7 +151,7 @@ fn take_and_reclaim_do_not_both_win() {
                 twice.fetch_or(owned.swap(true, Ordering::SeqCst), Ordering::Relaxed);
                 thread::yield_now();
                 owned.store(false, Ordering::SeqCst);
-                last.store(slots.post(0).into_raw(), Ordering::Release);
+                last.store(slots.post(0, Owner::POOL).into_raw(), Ordering::Release);
             }
         }
     };
@@ -183,9 +185,9 @@ fn an_old_handle_never_wins_against_a_fresh_one() {
     race(
         &slots,
         |index| {
-            let stale = slots.post(index).into_raw();
+            let stale = slots.post(index, Owner::POOL).into_raw();
             old[index as usize].store(stale, Ordering::Relaxed);
-            slots.post(index)
+            slots.post(index, Owner::POOL)
         },
         |at, handles| {
             let from = if at == 0 { handles } else { &old };
@@ -218,7 +220,7 @@ fn chunks_are_conserved() {
                     if let Some(index) = popped {
                         slots.claim(index);
                         own(index, name);
-                        let handle = slots.post(index);
+                        let handle = slots.post(index, Owner::POOL);
                         last[name as usize - 1].store(handle.into_raw(), Ordering::Release);
                     }
                     // One's own or another's, fresh or long gone.

@@ -31,6 +31,7 @@ fn chunks_come_from_the_lowest_page() {
     let mut depot = Parts::full(small(4, 4, 8, 0)).depot;
     let all: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();
     assert_eq!(all, (0..16).collect::<Vec<_>>());
+    depot.pack();
     for index in [13, 5, 9] {
         depot.push(index);
     }

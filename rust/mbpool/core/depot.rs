@@ -4,12 +4,20 @@
 //!
 //! Each page has a stack of the numbers of its free chunks. Chunks come from the page with the lowest
 //! number that has any: so what is out gathers in the low pages, and the high ones drain and can be
-//! given back. All operations take constant time but [`Depot::install`], which fills one page's stack,
-//! and [`Depot::retire`], which looks for a page. The depot knows nothing of the states in
+//! given back. In front of the pages there is a magazine, in which what came back last is ready to go
+//! again: nearly all traffic stays in it, and the rest moves in bulk. It is emptied when pages are to
+//! go, and closed for a while then, so that traffic goes on in the low pages.
+//!
+//! All operations take constant time but [`Depot::install`], which fills one page's stack, and
+//! [`Depot::retire`], which looks for a page. The depot knows nothing of the states in
 //! [`Slots`](super::slots::Slots); the pool keeps the two in step and guards this one with its lock.
 
 use super::{
     geometry::Geometry,
+    magazine::{
+        Magazine,
+        HALF, //
+    },
     pageset::PageSet, //
 };
 use crate::facade::{
@@ -17,6 +25,10 @@ use crate::facade::{
     AllocError,
     Array, //
 };
+
+/// For how many chunks the magazine stays closed when pages are to go: enough for a pool of some size to
+/// be turned over, and few against what passes until pages are to go again.
+const PACKING: u32 = 4096;
 
 /// No page.
 const NONE: u32 = u32::MAX;
@@ -29,8 +41,15 @@ const NONE: u32 = u32::MAX;
 ///   in the set `partial` if it has a free chunk. `current` is the lowest of those, or `NONE`.
 /// - `heights` has the number of each page's free chunks, 0 if it is not present; the first so many
 ///   entries of its stack are distinct and less than `chunks`.
-/// - `total` is `present * chunks`; `free` is the sum of `heights`, and at most `total`.
+/// - A free chunk is in the magazine `front` or in its page's stack, not in both. `front` is closed, and
+///   empty, while `packing` is not 0.
+/// - `total` is `present * chunks`; `free` is the sum of `heights` and what `front` has, and at most
+///   `total`.
+/// - `most_out` and `total - least_free` together are the most chunks that were ever out.
 pub struct Depot {
+    front: Magazine,
+    /// For how many chunks more `front` is closed.
+    packing: u32,
     heights: Array<u32>,
     /// The stacks, one after the other: page `p` owns the indices from `p << chunk_bits`.
     stacks: Array<u16>,
@@ -42,6 +61,9 @@ pub struct Depot {
     present: u32,
     total: u32,
     free: u32,
+    /// The fewest that were free since `total` last changed.
+    least_free: u32,
+    /// The most that were out before that.
     most_out: u32,
     popped: u64,
 }
@@ -54,6 +76,8 @@ impl Depot {
         (0..pages).for_each(|number| absent.insert(number));
         // INVARIANT: All pages are absent.
         Ok(Self {
+            front: Magazine::new(),
+            packing: 0,
             heights: array_with(pages, |_| 0)?,
             stacks: array_with(geometry.indices(), |_| 0)?,
             partial: PageSet::new(pages)?,
@@ -64,6 +88,7 @@ impl Depot {
             present: 0,
             total: 0,
             free: 0,
+            least_free: 0,
             most_out: 0,
             popped: 0,
         })
@@ -88,7 +113,7 @@ impl Depot {
 
     /// The most chunks that were ever out of the depot at once.
     pub fn most_out(&self) -> u32 {
-        self.most_out
+        self.most_out.max(self.total.wrapping_sub(self.least_free))
     }
 
     /// Chunks popped since the pool was made.
@@ -96,9 +121,132 @@ impl Depot {
         self.popped
     }
 
+    /// Takes a chunk that is at hand, if one is and at least `least` stay free then.
+    #[inline]
+    pub fn pop_ready(&mut self, least: u32) -> Option<u32> {
+        let free = self.free.wrapping_sub(1);
+        if free < least {
+            return None;
+        }
+        let index = self.front.pop()?;
+        self.free = free;
+        self.popped = self.popped.wrapping_add(1);
+        if free < self.least_free {
+            self.least_free = free;
+        }
+        Some(index)
+    }
+
+    /// Gives back a chunk that was popped, if there is room at hand and fewer than `most` are free
+    /// then. `false`: it was not given back.
+    #[inline]
+    pub fn push_ready(&mut self, index: u32, most: u32) -> bool {
+        let free = self.free.wrapping_add(1);
+        if free >= most || !self.front.push(index) {
+            return false;
+        }
+        self.free = free;
+        true
+    }
+
     /// Takes a free chunk and answers its index.
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
+        let index = match self.front.pop() {
+            Some(index) => index,
+            None => self.reload()?,
+        };
+        self.count_popped(1);
+        Some(index)
+    }
+
+    /// Gives back a chunk that was popped.
+    #[inline]
+    pub fn push(&mut self, index: u32) {
+        if !self.front.push(index) {
+            self.unload(index);
+        }
+        self.free = self.free.wrapping_add(1);
+    }
+
+    /// Takes up to `most` free chunks and gives each to `put`. Answers how many there were.
+    pub fn pop_many(&mut self, most: usize, mut put: impl FnMut(u32)) -> usize {
+        let mut popped = 0;
+        while popped < most {
+            let Some(index) = self.front.pop().or_else(|| self.pop_paged()) else {
+                break;
+            };
+            put(index);
+            popped += 1;
+        }
+        // CAST: At most `total`, a `u32`.
+        self.count_popped(popped as u32);
+        popped
+    }
+
+    /// So many free chunks have been taken out.
+    #[inline]
+    fn count_popped(&mut self, count: u32) {
+        self.free = self.free.wrapping_sub(count);
+        self.popped = self.popped.wrapping_add(u64::from(count));
+        self.least_free = self.least_free.min(self.free);
+    }
+
+    /// From now on, and for a while, chunks come from the lowest page and go to their own, so that the
+    /// high pages drain.
+    pub fn pack(&mut self) {
+        // INVARIANT: An empty magazine is in its place, and closed.
+        self.packing = PACKING;
+        let mut front = core::mem::take(&mut self.front);
+        self.front.close(true);
+        front.empty(|index| self.push_paged(index));
+    }
+
+    /// The front is empty: loads it from the pages, and takes one.
+    #[cold]
+    fn reload(&mut self) -> Option<u32> {
+        let first = self.pop_paged()?;
+        if self.packing > 0 {
+            self.packing -= 1;
+            // INVARIANT: The magazine is open again once `packing` is 0.
+            self.front.close(self.packing > 0);
+            return Some(first);
+        }
+        let mut batch = [0; HALF];
+        let mut count = 0;
+        for entry in &mut batch {
+            let Some(index) = self.pop_paged() else {
+                break;
+            };
+            *entry = index;
+            count += 1;
+        }
+        // The lowest is to go first, so it goes in last.
+        for index in batch.iter().take(count).rev() {
+            if !self.front.push(*index) {
+                self.push_paged(*index);
+            }
+        }
+        Some(first)
+    }
+
+    /// The front is full, or closed: makes room in it and puts one in, or puts that into its page.
+    #[cold]
+    fn unload(&mut self, index: u32) {
+        if self.packing > 0 {
+            return self.push_paged(index);
+        }
+        // Out of `self` for as long as `self` is changed.
+        let mut front = core::mem::take(&mut self.front);
+        front.unload(|old| self.push_paged(old));
+        if !front.push(index) {
+            self.push_paged(index);
+        }
+        self.front = front;
+    }
+
+    /// Takes a chunk from the lowest page that has any.
+    fn pop_paged(&mut self) -> Option<u32> {
         let number = self.current;
         // CAST: `u32` to `usize` here and below, which is no smaller on any machine that runs Linux.
         // When there is none, `number` is `NONE`, which is no page.
@@ -111,9 +259,6 @@ impl Depot {
         if left == 0 {
             self.exhausted(number);
         }
-        self.free = self.free.wrapping_sub(1);
-        self.popped = self.popped.wrapping_add(1);
-        self.most_out = self.most_out.max(self.total.wrapping_sub(self.free));
         Some(base | u32::from(chunk))
     }
 
@@ -127,9 +272,8 @@ impl Depot {
         }
     }
 
-    /// Gives back a chunk that was popped.
-    #[inline]
-    pub fn push(&mut self, index: u32) {
+    /// Puts a chunk into its page's stack.
+    fn push_paged(&mut self, index: u32) {
         let number = index.wrapping_shr(self.chunk_bits);
         let base = number.wrapping_shl(self.chunk_bits);
         let Some(height) = self.heights.get_mut(number as usize) else {
@@ -138,7 +282,7 @@ impl Depot {
         let Some(entry) = self.stacks.get_mut(base.wrapping_add(*height) as usize) else {
             return;
         };
-        // INVARIANT: The chunk was popped, so it is not in the stack and the stack is not full.
+        // INVARIANT: The chunk is in no stack, so its own is not full.
         // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16.
         *entry = (index - base) as u16;
         let was = *height;
@@ -147,7 +291,6 @@ impl Depot {
             self.partial.insert(number);
             self.current = self.current.min(number);
         }
-        self.free = self.free.wrapping_add(1);
     }
 
     /// Whether there is no page to be added.
@@ -185,9 +328,11 @@ impl Depot {
         *height = self.chunks;
         self.partial.insert(number);
         self.current = self.current.min(number);
+        self.most_out = self.most_out();
         self.present += 1;
         self.total += self.chunks;
         self.free += self.chunks;
+        self.least_free = self.free;
     }
 
     /// Takes out the highest page of which all chunks are free, if at least `keep` chunks stay free
@@ -197,6 +342,7 @@ impl Depot {
         if self.free.checked_sub(self.chunks)? < keep {
             return None;
         }
+        self.pack();
         let at = self
             .heights
             .iter()
@@ -207,9 +353,11 @@ impl Depot {
             *height = 0;
         }
         self.exhausted(number);
+        self.most_out = self.most_out();
         self.present -= 1;
         self.total -= self.chunks;
         self.free -= self.chunks;
+        self.least_free = self.free;
         Some(number)
     }
 }

@@ -149,6 +149,8 @@ pub struct Geometry {
     stride: usize,
     /// Chunks between two multiples of the boundary; 0: all chunks are `stride` apart.
     window: u32,
+    /// `stride` if `window` is 0, else 0.
+    even_stride: usize,
     chunks: u32,
     max_pages: u32,
     initial_pages: u32,
@@ -224,6 +226,7 @@ impl Geometry {
             page_size,
             stride,
             window,
+            even_stride: if window == 0 { stride } else { 0 },
             chunks,
             max_pages,
             initial_pages,
@@ -286,15 +289,59 @@ impl Geometry {
     }
 
     /// Where a chunk begins in its page, in bytes.
-    #[inline]
     pub fn offset(&self, chunk: u32) -> usize {
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
-        if self.window == 0 {
-            chunk as usize * self.stride
-        } else {
-            (chunk / self.window) as usize * self.boundary
-                + (chunk % self.window) as usize * self.stride
+        // The offset of a chunk lies in its page, so nothing wraps.
+        match self.window {
+            0 => (chunk as usize).wrapping_mul(self.stride),
+            _ => self.offset_in_window(chunk),
         }
+    }
+
+    /// Where a chunk begins, in bytes from where page 0 would lie if all pages were one array; but where
+    /// some neighbours are further apart than others, from the start of its page. To be added to an address
+    /// less the [`origin`](Self::origin) of the page: that spares the hot paths to take an index apart.
+    #[inline]
+    pub fn position(&self, index: u32) -> u64 {
+        match self.even_stride() {
+            0 => self.position_in_window(index),
+            // CAST: Widens, or keeps as it is. At most `MAX_CHUNKS` times `MAX_PAGE_SIZE`.
+            stride => u64::from(index).wrapping_mul(stride as u64),
+        }
+    }
+
+    /// What an index is multiplied by for its [`position`](Self::position), if that is all; 0 if some
+    /// neighbours are further apart than others.
+    #[inline]
+    pub fn even_stride(&self) -> usize {
+        self.even_stride
+    }
+
+    /// The [`position`](Self::position) of a chunk where [`even_stride`](Self::even_stride) is 0.
+    #[cold]
+    pub fn position_in_window(&self, index: u32) -> u64 {
+        // CAST: Widens, or keeps as it is.
+        self.offset_in_window(index & self.layout.chunk_mask()) as u64
+    }
+
+    /// The page of an index.
+    #[inline]
+    pub fn page_of(&self, index: u32) -> u32 {
+        index.wrapping_shr(self.layout.chunk_bits())
+    }
+
+    /// The [`position`](Self::position) of the first chunk of a page.
+    pub fn origin(&self, page: u32) -> u64 {
+        self.position(page.wrapping_shl(self.layout.chunk_bits()))
+    }
+
+    /// The offset of a chunk where some neighbours are further apart than others, which is rare.
+    fn offset_in_window(&self, chunk: u32) -> usize {
+        let window = chunk.checked_div(self.window).unwrap_or(0) as usize;
+        let rest = chunk.checked_rem(self.window).unwrap_or(chunk) as usize;
+        window
+            .wrapping_mul(self.boundary)
+            .wrapping_add(rest.wrapping_mul(self.stride))
     }
 }
 

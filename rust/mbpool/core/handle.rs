@@ -9,8 +9,8 @@
 
 use super::geometry::Refusal;
 
-/// The most generation bits: three bits of a state word hold the state.
-const MAX_GENERATION_BITS: u32 = 29;
+/// The most generation bits: the rest of a state word holds the owner and the state.
+const MAX_GENERATION_BITS: u32 = u32::BITS - super::slots::TAG_BITS;
 
 /// The 32-bit name of a chunk that a card holds.
 ///
@@ -48,16 +48,28 @@ pub enum HandleError {
 
 /// Which bits of a handle mean what.
 ///
+/// Handles are resolved on the hottest path there is, so what that takes is worked out once: a handle
+/// that is rotated right by `turn` has its generation at the top and its index at the bottom, where a
+/// state word has the one and an array wants the other.
+///
 /// # Invariants
 ///
 /// - `high <= 31` and `generation <= MAX_GENERATION_BITS`.
 /// - `low + generation <= 31`, and that sum plus `high` plus the bits of each valid index is at most 32.
+/// - `turn` is `low + generation`; `chunk_mask` has the lowest `chunk` bits set, `index_mask` has the lowest `32 - high - low - generation` bits set,
+///   which are fewer than 32, `generation_mask` the topmost `generation` ones; `step` is the lowest bit
+///   of the latter, or 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     high: u32,
     chunk: u32,
+    chunk_mask: u32,
     generation: u32,
     low: u32,
+    turn: u32,
+    index_mask: u32,
+    generation_mask: u32,
+    step: u32,
 }
 
 /// How many bits tell `count` things apart.
@@ -83,12 +95,21 @@ impl Layout {
             return Err(refusal);
         }
         let left = u32::BITS.checked_sub(page + chunk + user).ok_or(refusal)?;
-        // INVARIANT: `left` is what the others leave of 32; the two other limits are applied here.
+        // INVARIANT: `left` is what the others leave of 32; the two other limits are applied here. The
+        // index has what nobody else took: not all 32 bits, since where there is no generation, page and
+        // chunk alone would have to need them, and together they need 30 at most.
+        let generation = left.min(MAX_GENERATION_BITS).min(31 - low);
+        let generation_mask = !u32::MAX.checked_shr(generation).unwrap_or(0);
         Ok(Self {
             high,
             chunk,
-            generation: left.min(MAX_GENERATION_BITS).min(31 - low),
+            chunk_mask: mask(chunk),
+            generation,
             low,
+            turn: low + generation,
+            index_mask: mask(u32::BITS - high - low - generation),
+            generation_mask,
+            step: generation_mask & generation_mask.wrapping_neg(),
         })
     }
 
@@ -96,6 +117,12 @@ impl Layout {
     #[inline]
     pub fn chunk_bits(&self) -> u32 {
         self.chunk
+    }
+
+    /// What of an index is the chunk's number.
+    #[inline]
+    pub fn chunk_mask(&self) -> u32 {
+        self.chunk_mask
     }
 
     /// Bits of the generation: a stale handle passes for a fresh one after 2 to that many trips.
@@ -110,28 +137,36 @@ impl Layout {
         (self.high, self.low)
     }
 
-    /// The generation after `generation`.
+    /// The generation after that of `word`, at the top, where a state word has it; what else the word
+    /// holds is ignored.
     #[inline]
-    pub(super) fn next(&self, generation: u32) -> u32 {
-        generation.wrapping_add(1) & mask(self.generation)
+    pub(super) fn next(&self, word: u32) -> u32 {
+        word.wrapping_add(self.step) & self.generation_mask
     }
 
-    /// The handle of a valid index, with the caller's bits zero.
+    /// The generation of `word`, where it is.
+    #[inline]
+    pub(super) fn generation_of(&self, word: u32) -> u32 {
+        word & self.generation_mask
+    }
+
+    /// One generation, where a state word has it.
+    #[inline]
+    pub(super) fn step(&self) -> u32 {
+        self.step
+    }
+
+    /// The handle of a valid index, with a generation from [`Layout::next`] and the caller's bits zero.
     #[inline]
     pub(super) fn encode(&self, index: u32, generation: u32) -> Handle {
-        // No shift is by 32 or more, here and below, by the type invariant; the wrapping ones only spare
-        // the check.
-        let own = index.wrapping_shl(self.generation) | generation;
-        Handle(own.wrapping_shl(self.low))
+        Handle((generation | index).rotate_left(self.turn))
     }
 
     /// Index and generation of a handle, of which the index may be anything.
     #[inline]
     pub(super) fn decode(&self, handle: Handle) -> (u32, u32) {
-        let own = handle.0 & u32::MAX.wrapping_shr(self.high);
-        let own = own.wrapping_shr(self.low);
-        let index = own.wrapping_shr(self.generation);
-        (index, own & mask(self.generation))
+        let turned = handle.0.rotate_right(self.turn);
+        (turned & self.index_mask, self.generation_of(turned))
     }
 
     /// The handle with the caller's bits set, or `None` when they do not fit.

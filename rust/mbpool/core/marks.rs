@@ -48,13 +48,13 @@ impl Due {
 /// # Invariants
 ///
 /// `rise` is the lowest number of free chunks at which [`risen`](Self::risen) has anything to do: the
-/// least of the armed alarms and, if the pool shrinks and is not already about to, `high + 1`.
+/// least of the armed alarms and, if the pool shrinks and is not already about to, `high + 1`. `fall` is
+/// the number below which [`fallen`](Self::fallen) has: `low`, or 0 if the pool is already growing.
 pub struct Marks {
     low: u32,
     high: u32,
     rise: u32,
-    /// Growth was asked for and has not come to its end.
-    growing: bool,
+    fall: u32,
     /// Shrinking was asked for and has not come to its end.
     shrinking: bool,
     /// At how many free chunks each alarm goes off; `NEVER` if it is not armed.
@@ -68,7 +68,7 @@ impl Marks {
             low,
             high: high.unwrap_or(NEVER),
             rise: NEVER,
-            growing: false,
+            fall: low,
             shrinking: false,
             alarms: [NEVER; ALARMS],
         };
@@ -97,11 +97,26 @@ impl Marks {
         self.rise = self.alarms.iter().copied().fold(shrink, u32::min);
     }
 
-    /// A chunk was taken, and `free` are left.
+    /// If so many are free or more, [`fallen`](Self::fallen) has nothing to do.
+    #[inline]
+    pub fn fall(&self) -> u32 {
+        self.fall
+    }
+
+    /// If fewer are free, [`risen`](Self::risen) has nothing to do.
+    #[inline]
+    pub fn rise(&self) -> u32 {
+        self.rise
+    }
+
+    /// Chunks were taken, and `free` are left.
     #[inline]
     pub fn fallen(&mut self, free: u32) -> Due {
-        let grow = free < self.low && !self.growing;
-        self.growing |= grow;
+        let grow = free < self.fall;
+        if grow {
+            // INVARIANT: The pool is about to grow.
+            self.fall = 0;
+        }
         Due {
             grow,
             ..Due::default()
@@ -155,7 +170,8 @@ impl Marks {
 
     /// Background growth has come to its end, or to where it can do no more.
     pub fn grown(&mut self) {
-        self.growing = false;
+        // INVARIANT: The pool is not growing.
+        self.fall = self.low;
     }
 
     /// Background shrinking has come to its end.

@@ -9,16 +9,20 @@
 //! - [`geometry`]: size, align, boundary, page size -> where the chunks of a page lie.
 //! - [`fill`]: how many buffers a receive ring should hold.
 //! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
-//! - [`slots`]: one state word for each chunk: absent, free, used, lent, on card.
+//! - [`slots`]: one state word for each chunk: absent, free, used, lent, on card; [`own`]: what is on the
+//!   card for one owner.
 //! - [`lent`]: which chunks went up a stack as pages.
 //! - [`marks`]: at which numbers of free chunks something is to be done.
-//! - [`depot`]: which chunks are free, page by page; [`pageset`]: which pages have any.
+//! - [`depot`]: which chunks are free, page by page; [`pageset`]: which pages have any;
+//!   [`magazine`]: those that are at hand.
 
 pub mod depot;
 pub mod fill;
 pub mod geometry;
 pub mod handle;
 pub mod lent;
+pub mod magazine;
 pub mod marks;
+pub mod own;
 pub mod pageset;
 pub mod slots;

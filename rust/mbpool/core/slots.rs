@@ -2,15 +2,17 @@
 
 //! Slots: the state of each chunk.
 //!
-//! One word a chunk: its generation and one of five states. Who may change a word follows from the
-//! state alone, so no lock is needed:
+//! One word a chunk: its generation, one of five states and, while it is on the card, for whom it is
+//! there. Who may change a word follows from the word alone, so no lock is needed:
 //!
 //! - absent -> free, free -> absent: who grows or shrinks the pool, and has the page reserved;
 //! - free -> used, free -> on card: who popped the index from the depot;
 //! - used -> on card, used -> lent, used -> free: who owns the buffer;
 //! - lent -> free: whoever wins the compare and exchange, with the receipt of this very loan;
-//! - on card -> used, on card -> free: whoever wins the compare and exchange. This is the one place
-//!   where a number that a card wrote decides, and where two may ask for the same chunk.
+//! - on card -> used, on card -> free: for the pool, whoever wins the compare and exchange. This is the
+//!   one place where a number that a card wrote decides, and where two may ask for the same chunk;
+//! - the same for another [`Owner`]: that one, who is one caller at a time, and needs no atomic for
+//!   it ([`Own`](super::own::Own)).
 //!
 //! The words live as long as the pool and outside DMA memory, so a handle of any age and origin can
 //! be looked up without a lock and without fear that a card rewrote what it is checked against.
@@ -38,27 +40,50 @@ use crate::facade::{
 
 /// The chunk's page is not there.
 const ABSENT: u32 = 0;
-/// In the depot.
-const FREE: u32 = 1;
-/// The driver owns it.
-const USED: u32 = 2;
-/// The card owns it.
-const CARD: u32 = 3;
+/// The card has it.
+const CARD: u32 = 1;
+/// In the depot, or in somebody's cache.
+const FREE: u32 = 2;
+/// The driver has it. Differs from `FREE` in the one bit that [`Slot::claim`] and [`Slot::release`]
+/// turn over.
+const USED: u32 = FREE | TURN;
 /// The driver lent it to an owner who has a receipt. Not `USED`, or an old receipt would do for a
 /// chunk that was allocated anew.
 const LENT: u32 = 4;
 
+const TURN: u32 = 1;
 const STATE_BITS: u32 = 3;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
+const OWNER_BITS: u32 = 8;
 
-#[inline]
-const fn word(generation: u32, state: u32) -> u32 {
-    generation << STATE_BITS | state
-}
+/// The lowest bits of a word: state, and above it the owner, which is not 0 only on the card. The
+/// generation is at the top, where [`Layout`] has it.
+pub(super) const TAG_BITS: u32 = STATE_BITS + OWNER_BITS;
+const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
 
-#[inline]
-const fn generation(word: u32) -> u32 {
-    word >> STATE_BITS
+/// For whom a chunk is on the card: the pool, or one who has a number and is alone in using it.
+///
+/// It is the tag of what is on the card for that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner(u32);
+
+impl Owner {
+    /// The pool, which anybody may ask.
+    pub const POOL: Self = Self(CARD);
+
+    /// How many others there can be.
+    pub const OTHERS: u32 = (1 << OWNER_BITS) - 1;
+
+    /// The owner of that number, less than [`Owner::OTHERS`].
+    pub fn other(number: u32) -> Option<Self> {
+        (number < Self::OTHERS).then_some(Self((number + 1) << STATE_BITS | CARD))
+    }
+
+    /// What has to be added to the word of a free chunk to put it on the card for this one, as the next
+    /// generation.
+    pub(super) fn step_from_free(self, layout: &Layout) -> u32 {
+        layout.step().wrapping_add(self.0).wrapping_sub(FREE)
+    }
 }
 
 /// How many chunks are in which state.
@@ -72,9 +97,94 @@ pub struct Count {
     pub free: usize,
 }
 
+/// The state word of one chunk. Its methods are for who may change it, and who has its chunk's index
+/// from where it was checked.
+#[repr(transparent)]
+pub struct Slot(AtomicU32);
+
+impl Slot {
+    /// Free -> used. For who popped the chunk from the depot.
+    #[inline]
+    pub fn claim(&self) {
+        self.0.store(self.0.load(Relaxed) ^ TURN, Relaxed);
+    }
+
+    /// Used -> free. For who owns the chunk, before it pushes it to the depot.
+    #[inline]
+    pub fn release(&self) {
+        self.0.store(self.0.load(Relaxed) ^ TURN, Release);
+    }
+
+    /// Free or used -> on card for `owner`, as the next generation. For who popped or owns the chunk,
+    /// which is that of `index`.
+    #[inline]
+    pub fn post(&self, layout: &Layout, index: u32, owner: Owner) -> Handle {
+        self.advance(layout, index, owner.0)
+    }
+
+    /// Free -> on card for `owner`, in one addition: `to_card` is from [`Owner::step_from_free`]. Answers the
+    /// generation.
+    #[inline]
+    pub(super) fn post_free(&self, owner: Owner, to_card: u32) -> u32 {
+        // A generation that overflows does so at the top of the word, and the tag does not reach it.
+        let next = self.0.load(Relaxed).wrapping_add(to_card);
+        self.0.store(next, Release);
+        next.wrapping_sub(owner.0)
+    }
+
+    /// On card for `owner` -> used, if it is there in this generation. For `owner`.
+    #[inline]
+    pub(super) fn take_own(&self, owner: Owner, generation: u32) -> bool {
+        let found = self.is_on_card(owner, generation);
+        if found {
+            self.0.store(generation | USED, Relaxed);
+        }
+        found
+    }
+
+    /// Whether it is on card for `owner` in this generation.
+    #[inline]
+    pub(super) fn is_on_card(&self, owner: Owner, generation: u32) -> bool {
+        // To say it like this keeps neither side of the comparison in a register.
+        self.0.load(Acquire) ^ owner.0 == generation
+    }
+
+    /// On card for `owner` -> free, if it is. For `owner`.
+    pub(super) fn reclaim_own(&self, owner: Owner) -> bool {
+        self.move_own(owner, FREE)
+    }
+
+    /// On card for `owner` -> on card for the pool, under the same handle, if it is. For `owner`.
+    pub(super) fn make_over(&self, owner: Owner) {
+        self.move_own(owner, Owner::POOL.0);
+    }
+
+    fn move_own(&self, owner: Owner, tag: u32) -> bool {
+        let mine = self.0.load(Relaxed) & TAG_MASK == owner.0;
+        if mine {
+            self.put(tag);
+        }
+        mine
+    }
+
+    #[inline]
+    fn advance(&self, layout: &Layout, index: u32, tag: u32) -> Handle {
+        let next = layout.next(self.0.load(Relaxed));
+        self.0.store(next | tag, Release);
+        layout.encode(index, next)
+    }
+
+    /// Puts the chunk into a state, with its generation and for no owner.
+    #[inline]
+    fn put(&self, state: u32) {
+        self.0
+            .store(self.0.load(Relaxed) & !TAG_MASK | state, Release);
+    }
+}
+
 /// The state words of one pool, by chunk index.
 pub struct Slots {
-    words: Array<AtomicU32>,
+    words: Array<Slot>,
     layout: Layout,
 }
 
@@ -82,73 +192,65 @@ impl Slots {
     /// One word for each index of the geometry, all absent.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
         Ok(Self {
-            words: array_with(geometry.indices(), |_| AtomicU32::new(ABSENT))?,
+            words: array_with(geometry.indices(), |_| Slot(AtomicU32::new(ABSENT)))?,
             layout: geometry.layout(),
         })
     }
 
+    /// All words.
     #[inline]
-    fn slot(&self, index: u32) -> Option<&AtomicU32> {
+    pub fn words(&self) -> &[Slot] {
+        &self.words
+    }
+
+    /// How handles are laid out.
+    #[inline]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    #[inline]
+    fn slot(&self, index: u32) -> Option<&Slot> {
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         self.words.get(index as usize)
     }
 
+    /// Puts a chunk into a state, with its generation and for no owner. For who may change the word.
+    fn put(&self, index: u32, state: u32) {
+        if let Some(slot) = self.slot(index) {
+            slot.put(state);
+        }
+    }
+
     /// The chunk's page is there now: absent -> free. For who grows the pool.
     pub fn appear(&self, index: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.store(word(generation(slot.load(Relaxed)), FREE), Release);
-        }
+        self.put(index, FREE);
     }
 
     /// The chunk's page goes away: free -> absent. For who retired the page from the depot.
     pub fn vanish(&self, index: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.store(word(generation(slot.load(Relaxed)), ABSENT), Release);
-        }
+        self.put(index, ABSENT);
     }
 
-    /// Free -> used. For who popped `index` from the depot.
-    #[inline]
-    pub fn claim(&self, index: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.store(word(generation(slot.load(Relaxed)), USED), Relaxed);
-        }
-    }
-
-    /// Free or used -> on card, as the next generation. For who popped or owns the chunk.
-    #[inline]
-    pub fn post(&self, index: u32) -> Handle {
-        self.advance(index, CARD)
+    /// Lent -> free. For who knows by other means than a receipt that it came back.
+    pub fn repay(&self, index: u32) {
+        self.put(index, FREE);
     }
 
     /// Used -> lent, as the next generation: the handle is a receipt that [`Slots::redeem`] takes
     /// once. For who owns the chunk.
     pub fn lend(&self, index: u32) -> Handle {
-        self.advance(index, LENT)
-    }
-
-    #[inline]
-    fn advance(&self, index: u32, state: u32) -> Handle {
-        let Some(slot) = self.slot(index) else {
-            return self.layout.encode(index, 0);
-        };
-        let next = self.layout.next(generation(slot.load(Relaxed)));
-        slot.store(word(next, state), Release);
-        self.layout.encode(index, next)
-    }
-
-    /// Used -> free. For who owns the chunk, before it pushes it to the depot.
-    #[inline]
-    pub fn release(&self, index: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.store(word(generation(slot.load(Relaxed)), FREE), Release);
+        match self.slot(index) {
+            Some(slot) => slot.advance(&self.layout, index, LENT),
+            None => self.layout.encode(index, 0),
         }
     }
 
-    /// On card -> used, if the card holds the chunk under this very handle. Answers its index.
+    /// On card for the pool -> used, if the card holds the chunk under this very handle. Answers its
+    /// index.
     #[inline]
     pub fn take(&self, handle: Handle) -> Result<u32, HandleError> {
-        self.swap(handle, CARD, USED)
+        self.swap(handle, Owner::POOL.0, USED)
     }
 
     /// Lent -> free, if the chunk was lent under this very handle. Answers its index.
@@ -159,57 +261,62 @@ impl Slots {
     #[inline]
     fn swap(&self, handle: Handle, from: u32, to: u32) -> Result<u32, HandleError> {
         let (index, generation) = self.layout.decode(handle);
-        let slot = self.slot(index).ok_or(HandleError::OutOfRange)?;
-        match slot.compare_exchange(
-            word(generation, from),
-            word(generation, to),
-            AcqRel,
-            Relaxed,
-        ) {
+        let Some(Slot(word)) = self.slot(index) else {
+            return Err(HandleError::OutOfRange);
+        };
+        match word.compare_exchange(generation | from, generation | to, AcqRel, Relaxed) {
             Ok(_) => Ok(index),
             Err(found) => Err(Self::refuse(found, from)),
         }
     }
 
-    /// The index of a chunk that the card holds under this very handle, and keeps.
+    /// The index of a chunk that the card holds for the pool under this very handle, and keeps; what is
+    /// wrong if there is none [`Slots::why_not`] tells.
     #[inline]
-    pub fn peek(&self, handle: Handle) -> Result<u32, HandleError> {
+    pub fn peek(&self, handle: Handle) -> Option<u32> {
         let (index, generation) = self.layout.decode(handle);
-        let slot = self.slot(index).ok_or(HandleError::OutOfRange)?;
-        let found = slot.load(Acquire);
-        if found == word(generation, CARD) {
-            Ok(index)
-        } else {
-            Err(Self::refuse(found, CARD))
+        self.slot(index)?
+            .is_on_card(Owner::POOL, generation)
+            .then_some(index)
+    }
+
+    /// Why a handle was not believed for `owner`. Looks again, so if the chunk has moved meanwhile the
+    /// answer is of where it is now.
+    #[cold]
+    pub fn why_not(&self, handle: Handle, owner: Owner) -> HandleError {
+        let (index, _) = self.layout.decode(handle);
+        match self.slot(index) {
+            Some(Slot(word)) => Self::refuse(word.load(Relaxed), owner.0),
+            None => HandleError::OutOfRange,
         }
     }
 
-    /// What is wrong with a handle whose word was `found` and not as expected.
+    /// What is wrong with a handle whose word was `found` and not tagged as expected.
     #[cold]
     fn refuse(found: u32, expected: u32) -> HandleError {
-        match found & STATE_MASK {
+        match found & TAG_MASK {
             ABSENT => HandleError::OutOfRange,
-            state if state == expected => HandleError::Stale,
+            tag if tag == expected => HandleError::Stale,
             _ => HandleError::WrongState,
         }
     }
 
-    /// On card -> free, if it is on card. `true` obliges the caller to push it to the depot.
+    /// On card for the pool -> free, if it is. `true` obliges the caller to push it to the depot.
     pub fn reclaim(&self, index: u32) -> bool {
-        let Some(slot) = self.slot(index) else {
+        let Some(Slot(word)) = self.slot(index) else {
             return false;
         };
-        let found = slot.load(Relaxed);
-        found & STATE_MASK == CARD
-            && slot
-                .compare_exchange(found, word(generation(found), FREE), AcqRel, Relaxed)
+        let found = word.load(Relaxed);
+        found & TAG_MASK == Owner::POOL.0
+            && word
+                .compare_exchange(found, found & !TAG_MASK | FREE, AcqRel, Relaxed)
                 .is_ok()
     }
 
     /// Whether the chunk is neither with the driver nor on the card.
     pub fn is_idle(&self, index: u32) -> bool {
         match self.slot(index) {
-            Some(slot) => matches!(slot.load(Acquire) & STATE_MASK, ABSENT | FREE),
+            Some(Slot(word)) => matches!(word.load(Acquire) & STATE_MASK, ABSENT | FREE),
             None => true,
         }
     }
@@ -218,8 +325,8 @@ impl Slots {
     /// had when it was looked at. Takes time in proportion to the pool's size.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
-        for slot in self.words.iter() {
-            match slot.load(Relaxed) & STATE_MASK {
+        for Slot(word) in self.words.iter() {
+            match word.load(Relaxed) & STATE_MASK {
                 FREE => count.free += 1,
                 USED | LENT => count.used += 1,
                 CARD => count.card += 1,

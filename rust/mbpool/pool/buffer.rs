@@ -3,7 +3,10 @@
 //! Buffers: chunks that the driver owns, and a look at those that the card owns.
 
 use super::{
-    super::core::handle::Handle,
+    super::core::{
+        handle::Handle,
+        slots::Owner, //
+    },
     shared::Shared, //
 };
 use core::{
@@ -71,7 +74,8 @@ impl<'pool> Buffer<'pool> {
         let dma = self.dma_address();
         let (shared, index) = self.into_parts();
         Posted {
-            handle: shared.slots.post(index),
+            // SAFETY: We owned the chunk.
+            handle: unsafe { shared.slot(index) }.post(shared.slots.layout(), index, Owner::POOL),
             dma,
         }
     }
@@ -90,6 +94,12 @@ impl<'pool> Buffer<'pool> {
     pub fn sync(&self, offset: usize, len: usize, direction: DataDirection) -> Result {
         // SAFETY: We own the chunk; the device is bound while there is a pool, which we borrow.
         unsafe { self.shared.sync(self.index, offset, len, direction) }
+    }
+
+    /// What the chunk is of.
+    #[inline]
+    pub(super) fn shared(&self) -> &'pool Shared {
+        self.shared
     }
 
     /// The parts, without going home.
@@ -126,40 +136,43 @@ impl DerefMut for Buffer<'_> {
 impl Drop for Buffer<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.shared.release(self.index);
+        // SAFETY: By the type invariant we own the chunk, and we are going.
+        unsafe { self.shared.release(self.index) };
     }
 }
 
 /// A look at a chunk that the card holds.
 ///
 /// The card may write while one looks, and another CPU may take the chunk, so the bytes are copied out
-/// and never referred to. While there is a `Peek`, the CPU is in an RCU read-side section, so do not
-/// sleep; the chunk's page may be given back once all have been dropped.
+/// and never referred to. `Hold` is what keeps the chunk's page from being given back: for
+/// [`Pool::peek`](crate::Pool::peek) an RCU read-side section, so do not sleep; for
+/// [`Cache::peek`](crate::Cache::peek) the borrow of the cache, without which the chunk cannot leave the
+/// card.
 ///
 /// # Invariants
 ///
-/// The chunk `index` was seen on card in the RCU read-side section of `_rcu`.
-pub struct Peek<'pool> {
+/// The chunk `index` was seen on card while there was `_hold`, and its page stays until that goes.
+pub struct Peek<'pool, Hold = rcu::Guard> {
     shared: &'pool Shared,
     index: u32,
-    _rcu: rcu::Guard,
+    _hold: Hold,
 }
 
-impl<'pool> Peek<'pool> {
-    /// The caller has seen the chunk on the card, while it had `rcu`.
+impl<'pool, Hold> Peek<'pool, Hold> {
+    /// The caller has seen the chunk on the card, while it had `hold`, which keeps its page.
     #[inline]
-    pub(super) fn new(shared: &'pool Shared, index: u32, rcu: rcu::Guard) -> Self {
+    pub(super) fn new(shared: &'pool Shared, index: u32, hold: Hold) -> Self {
         // INVARIANT: As the caller promises.
         Self {
             shared,
             index,
-            _rcu: rcu,
+            _hold: hold,
         }
     }
 
     #[inline]
     fn locate(&self) -> (NonNull<u8>, DmaAddress) {
-        // SAFETY: The chunk was on card when we looked, in the RCU read-side section that we are in.
+        // SAFETY: By the type invariant the chunk was on card when we looked, and its page stays.
         unsafe { self.shared.locate(self.index) }
     }
 

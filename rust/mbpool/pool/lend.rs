@@ -114,7 +114,7 @@ impl Shared {
                 guarded.lent.push(loan);
                 return false;
             }
-            self.slots.release(loan.index);
+            self.slots.repay(loan.index);
             guarded.push(loan.index)
         };
         self.background.start(due);
@@ -131,7 +131,7 @@ impl Shared {
         while let Some(loan) = guarded.lent.pop() {
             count += 1;
             oldest = oldest.max(now().wrapping_sub(loan.since));
-            self.slots.release(loan.index);
+            self.slots.repay(loan.index);
             guarded.depot.push(loan.index);
         }
         (count, oldest)

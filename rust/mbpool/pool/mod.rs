@@ -17,10 +17,13 @@
 
 mod alarm;
 mod background;
+mod batch;
 mod buffer;
+mod cache;
 mod ext;
 mod lend;
 mod shared;
+mod supply;
 
 pub(crate) use self::shared::Shared;
 pub use self::{
@@ -28,11 +31,13 @@ pub use self::{
         Alarm,
         Notify, //
     },
+    batch::Batch,
     buffer::{
         Buffer,
         Peek,
         Posted, //
     },
+    cache::Cache,
     ext::Ext,
     lend::PageRef, //
 };
@@ -47,10 +52,12 @@ use super::{
             HandleError, //
         },
         marks::Due,
-        slots::Count, //
+        slots::{
+            Count,
+            Owner, //
+        }, //
     },
     dma,
-    gfp::Kind,
     sysfs, //
 };
 use core::{
@@ -179,8 +186,10 @@ impl<'bound> Pool<'bound> {
     /// `ENOMEM`: all chunks are out and the pool is at its limit, or there was no memory for a page.
     #[inline]
     pub fn alloc(&self, gfp: Flags) -> Result<Buffer<'_>> {
-        let index = self.pop(gfp)?;
-        self.shared.slots.claim(index);
+        // SAFETY: The device is bound, as `'bound` says.
+        let index = unsafe { self.shared.pop(gfp) }?;
+        // SAFETY: The chunk was popped.
+        unsafe { self.shared.slot(index) }.claim();
         // INVARIANT: The chunk was popped and claimed.
         let mut buffer = Buffer::new(&self.shared, index);
         if gfp.contains(__GFP_ZERO) {
@@ -199,7 +208,8 @@ impl<'bound> Pool<'bound> {
         if gfp.contains(__GFP_ZERO) {
             return self.alloc(gfp).map(Buffer::post);
         }
-        let index = self.pop(gfp)?;
+        // SAFETY: The device is bound, as `'bound` says.
+        let index = unsafe { self.shared.pop(gfp) }?;
         // INVARIANT: The chunk was popped.
         Ok(Buffer::new(&self.shared, index).post())
     }
@@ -228,9 +238,9 @@ impl<'bound> Pool<'bound> {
     pub fn peek(&self, handle: Handle) -> Result<Peek<'_>, HandleError> {
         let rcu = rcu::read_lock();
         match self.shared.slots.peek(handle) {
-            // INVARIANT: Just seen on card.
-            Ok(index) => Ok(Peek::new(&self.shared, index, rcu)),
-            Err(error) => Err(self.shared.refused(handle, error)),
+            // INVARIANT: Just seen on card, and who gives its page back waits for who is under RCU.
+            Some(index) => Ok(Peek::new(&self.shared, index, rcu)),
+            None => Err(self.shared.refused_for(handle, Owner::POOL)),
         }
     }
 
@@ -280,56 +290,6 @@ impl<'bound> Pool<'bound> {
     #[inline]
     pub fn user_bits(&self, handle: Handle) -> (u32, u32) {
         self.shared.geometry.layout().user_bits_of(handle)
-    }
-
-    /// Takes a chunk out of the depot, and grows the pool if it must.
-    #[inline]
-    fn pop(&self, gfp: Flags) -> Result<u32> {
-        let (popped, due) = self.shared.guarded.lock().pop();
-        self.shared.background.start(due);
-        match popped {
-            Some(index) => Ok(index),
-            None => self.pop_slow(gfp),
-        }
-    }
-
-    /// Waits for another's growth or grows, until there is a chunk or no hope.
-    #[cold]
-    fn pop_slow(&self, gfp: Flags) -> Result<u32> {
-        let shared = &*self.shared;
-        let kind = Kind::of(gfp);
-        let mut looked = false;
-        loop {
-            let mut guarded = shared.guarded.lock();
-            let (popped, due) = guarded.pop();
-            if let Some(index) = popped {
-                drop(guarded);
-                shared.background.start(due);
-                return Ok(index);
-            }
-            // Who may sleep does not take a second page where the one under way will do. Who may not
-            // sleep needs memory now, and gets its own.
-            if guarded.growing > 0 && kind == Kind::Sleep {
-                shared.grown.wait(&mut guarded);
-                continue;
-            }
-            if !looked && !guarded.lent.is_empty() {
-                drop(guarded);
-                looked = true;
-                shared.glance();
-                continue;
-            }
-            // Under the same lock as the look at `growing`, or two would grow where one does.
-            let reserved = guarded.reserve();
-            drop(guarded);
-            shared.background.start(due);
-            // SAFETY: The device is bound, as `'bound` says.
-            let grown = reserved.and_then(|number| unsafe { shared.grow_into(number, gfp) });
-            if let Err(error) = grown {
-                shared.guarded.lock().failures[kind as usize] += 1;
-                return Err(error);
-            }
-        }
     }
 }
 

@@ -7,7 +7,8 @@
 
 use super::{
     alarm::Targets,
-    background::Background, //
+    background::Background,
+    cache::Caches, //
 };
 use crate::{
     config::{
@@ -26,12 +27,13 @@ use crate::{
             Due,
             Marks, //
         },
-        slots::Slots, //
+        slots::{
+            Owner,
+            Slot,
+            Slots, //
+        }, //
     },
-    dma::{
-        self,
-        Pages, //
-    },
+    dma::Pages,
     gfp,
     lock::{
         new_irq_lock,
@@ -40,7 +42,6 @@ use crate::{
 };
 use core::ptr::NonNull;
 use kernel::{
-    alloc::Flags,
     device::Device,
     dma::{
         DataDirection,
@@ -69,6 +70,7 @@ pub(crate) struct Guarded {
     pub(crate) marks: Marks,
     pub(super) targets: Targets,
     pub(crate) lent: Lent,
+    pub(super) caches: Caches,
     /// Page allocations that are under way.
     pub(super) growing: u32,
     /// Pages that were ever asked for.
@@ -82,18 +84,39 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Takes a chunk out of the depot.
+    /// Takes a chunk that is at hand, if nothing else has to be done then: as nearly always.
     #[inline]
+    pub(super) fn pop_ready(&mut self) -> Option<u32> {
+        self.depot.pop_ready(self.marks.fall())
+    }
+
+    /// Puts a chunk into the depot, if nothing else has to be done then. `false`: it was not put there.
+    #[inline]
+    pub(super) fn push_ready(&mut self, index: u32) -> bool {
+        self.depot.push_ready(index, self.marks.rise())
+    }
+
+    /// Takes a chunk out of the depot.
     pub(super) fn pop(&mut self) -> (Option<u32>, Due) {
         let popped = self.depot.pop();
         (popped, self.marks.fallen(self.depot.free()))
     }
 
+    /// Takes up to `most` chunks out of the depot and gives each to `put`. Answers how many there were.
+    pub(super) fn pop_many(&mut self, most: usize, put: impl FnMut(u32)) -> (usize, Due) {
+        let popped = self.depot.pop_many(most, put);
+        (popped, self.marks.fallen(self.depot.free()))
+    }
+
     /// Puts a chunk into the depot, and rings whoever waited for it.
-    #[inline]
     pub(super) fn push(&mut self, index: u32) -> Due {
         self.depot.push(index);
         self.risen()
+    }
+
+    /// Chunks that were given to the driver or posted, since the pool was made.
+    pub(crate) fn allocations(&self) -> u64 {
+        self.caches.allocations(self.depot.popped())
     }
 
     /// Sets a page aside for growth, which counts as under way from now on.
@@ -106,7 +129,7 @@ impl Guarded {
 
     /// There are more free chunks than before.
     #[inline]
-    fn risen(&mut self) -> Due {
+    pub(super) fn risen(&mut self) -> Due {
         let due = self.marks.risen(self.depot.free());
         if due.alarms != 0 {
             self.targets.ring(due.alarms);
@@ -134,8 +157,8 @@ pub(crate) struct Shared {
     name: CString,
     dev: ARef<Device>,
     /// The device that does the DMA: `dev` or an ancestor.
-    master: ARef<Device>,
-    backing: Backing,
+    pub(super) master: ARef<Device>,
+    pub(super) backing: Backing,
     pub(super) wait_ms: u32,
     /// Chunks that stay whatever memory pressure there is.
     pub(super) floor: u32,
@@ -180,6 +203,7 @@ impl Shared {
                         marks: Marks::new(tide.low, tide.high),
                         targets: Targets::default(),
                         lent,
+                        caches: Caches::default(),
                         growing: 0,
                         asked: 0,
                         grown: 0,
@@ -217,14 +241,13 @@ impl Shared {
     /// The page of a chunk.
     #[inline]
     pub(super) fn page_of(&self, index: u32) -> u32 {
-        index.wrapping_shr(self.geometry.layout().chunk_bits())
+        self.geometry.page_of(index)
     }
 
     /// Where a chunk begins in its page.
-    #[inline]
     fn offset_of(&self, index: u32) -> usize {
-        let below = 1u32.wrapping_shl(self.geometry.layout().chunk_bits());
-        self.geometry.offset(index & below.wrapping_sub(1))
+        let chunk = index & self.geometry.layout().chunk_mask();
+        self.geometry.offset(chunk)
     }
 
     /// Where a chunk is, for the CPU and for the device.
@@ -235,12 +258,26 @@ impl Shared {
     /// that it has.
     #[inline]
     pub(super) unsafe fn locate(&self, index: u32) -> (NonNull<u8>, DmaAddress) {
-        // SAFETY: The chunk is or was not absent, so its page is there and stays, and its offset lies in
-        // it by the invariants of `Geometry`.
+        let (page, position) = (self.page_of(index), self.geometry.position(index));
+        // SAFETY: The chunk is or was not absent, so its page is there and stays.
         unsafe {
-            self.pages
-                .locate(self.page_of(index), self.offset_of(index))
+            (
+                self.pages.cpu(page, position),
+                self.pages.dma(page, position),
+            )
         }
+    }
+
+    /// The state word of a chunk.
+    ///
+    /// # Safety
+    ///
+    /// `index` is that of a chunk of this pool: it came out of the depot or was found by a handle.
+    #[inline]
+    pub(super) unsafe fn slot(&self, index: u32) -> &Slot {
+        // SAFETY: There is a word for each chunk.
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        unsafe { self.slots.words().get_unchecked(index as usize) }
     }
 
     /// Gives bytes of a chunk to the CPU or to the device.
@@ -277,67 +314,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Adds one page. Sleeps if `gfp` allows it; no lock is held meanwhile.
-    ///
-    /// # Safety
-    ///
-    /// The device is bound.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`: the pool is at its limit, or there is no memory.
-    pub(super) unsafe fn grow(&self, gfp: Flags) -> Result {
-        let number = self.guarded.lock().reserve()?;
-        // SAFETY: As the caller promises.
-        unsafe { self.grow_into(number, gfp) }
-    }
-
-    /// The same for a page that was reserved with [`Guarded::reserve`].
-    ///
-    /// # Safety
-    ///
-    /// The device is bound, and the page was reserved for this call.
-    pub(super) unsafe fn grow_into(&self, number: u32, gfp: Flags) -> Result {
-        // SAFETY: The device is bound, as the caller promises, and so then is the ancestor that does the
-        // DMA for it.
-        let master = unsafe { self.master.as_bound() };
-        let page = dma::Page::new(master, &self.geometry, self.backing, gfp);
-        let result = page.map(|page| {
-            // SAFETY: We reserved the page, and its chunks appear only below.
-            unsafe { self.pages.fill(number, page) };
-            for chunk in 0..self.geometry.chunks() {
-                self.slots.appear(self.index(number, chunk));
-            }
-        });
-
-        let due = {
-            let mut guarded = self.guarded.lock();
-            guarded.growing -= 1;
-            match result {
-                Ok(()) => {
-                    guarded.depot.install(number);
-                    guarded.grown += 1;
-                    guarded.risen()
-                }
-                Err(_) => {
-                    guarded.depot.cancel(number);
-                    Due::default()
-                }
-            }
-        };
-        self.background.start(due);
-        self.grown.notify_all();
-        result
-    }
-
-    /// Takes back a chunk that its owner gives up: used -> free.
-    #[inline]
-    pub(super) fn release(&self, index: u32) {
-        self.slots.release(index);
-        let due = self.guarded.lock().push(index);
-        self.background.start(due);
-    }
-
     /// Counts a bad handle, and reports the pool's first.
     #[cold]
     pub(super) fn refused(&self, handle: Handle, error: HandleError) -> HandleError {
@@ -357,6 +333,12 @@ impl Shared {
             );
         }
         error
+    }
+
+    /// The same for a handle that is not on the card for `owner`.
+    #[cold]
+    pub(super) fn refused_for(&self, handle: Handle, owner: Owner) -> HandleError {
+        self.refused(handle, self.slots.why_not(handle, owner))
     }
 
     /// Chunks that are not in the depot.

@@ -55,9 +55,14 @@ impl Show for Files {
         c"free": |pool| pool.slots.count().free,
         c"card": |pool| pool.slots.count().card,
         c"used": |pool| pool.slots.count().used,
+        c"cached": |pool| {
+            let free = pool.slots.count().free;
+            // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+            free.saturating_sub(pool.guarded.lock().depot.free() as usize)
+        },
         // Since the pool was made.
         c"high_water": |pool| pool.guarded.lock().depot.most_out(),
-        c"allocations": |pool| pool.guarded.lock().depot.popped(),
+        c"allocations": |pool| pool.guarded.lock().allocations(),
         c"asked": |pool| pool.guarded.lock().asked,
         c"grown": |pool| pool.guarded.lock().grown,
         c"returned": |pool| pool.guarded.lock().returned,

@@ -11,7 +11,14 @@ use mbpool_host::ground::{
         Geometry,
         Request, //
     },
-    slots::Slots, //
+    handle::{
+        Handle,
+        HandleError, //
+    },
+    slots::{
+        Owner,
+        Slots, //
+    }, //
 };
 
 /// The page size of most machines.
@@ -58,6 +65,34 @@ pub fn small(pages: u32, chunks: u32, generation: u32, low: u32) -> Geometry {
 pub fn pop_all(depot: &mut Depot) -> impl Iterator<Item = u32> + '_ {
     let most = depot.total() as usize + 1;
     std::iter::from_fn(|| depot.pop()).take(most)
+}
+
+/// What is done to the slot of an index that is known to be good.
+pub trait ByIndex {
+    fn claim(&self, index: u32);
+    fn release(&self, index: u32);
+    fn post(&self, index: u32, owner: Owner) -> Handle;
+    /// What the pool sees on the card under a handle, or why it does not.
+    fn look(&self, handle: Handle) -> Result<u32, HandleError>;
+}
+
+impl ByIndex for Slots {
+    fn claim(&self, index: u32) {
+        self.words()[index as usize].claim();
+    }
+
+    fn release(&self, index: u32) {
+        self.words()[index as usize].release();
+    }
+
+    fn post(&self, index: u32, owner: Owner) -> Handle {
+        self.words()[index as usize].post(self.layout(), index, owner)
+    }
+
+    fn look(&self, handle: Handle) -> Result<u32, HandleError> {
+        self.peek(handle)
+            .ok_or_else(|| self.why_not(handle, Owner::POOL))
+    }
 }
 
 /// Slots and depot of one geometry, driven as a pool drives them.
