@@ -28,6 +28,7 @@
 //! - [`gfp`]: what allocation flags permit.
 //! - [`dma`]: the page source, the one place that calls the DMA API.
 //! - [`pool`]: the pool, its buffers, and how it grows.
+//! - [`work`]: work items, for what is to be done in process context.
 //! - [`sysfs`]: what a person sees. It reads; it decides nothing.
 //!
 //! # Examples
@@ -70,6 +71,7 @@ mod gfp;
 mod lock;
 mod pool;
 mod sysfs;
+mod work;
 
 pub use self::{
     config::{

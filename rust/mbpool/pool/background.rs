@@ -3,12 +3,15 @@
 //! Background: grows a pool before it runs dry, gives back pages that it has too many of, and looks
 //! after what is lent.
 //!
-//! Three work items and a shrinker of the kernel's, the FFI of which is in this file. All of them call
+//! Three work items, and a shrinker of the kernel's, whose FFI is in this file. All of them call
 //! the DMA API, so they run only while the device is bound: the pool stops them before anything else
 //! when it is dropped.
 
 use super::shared::Shared;
-use crate::core::marks::Due;
+use crate::{
+    core::marks::Due,
+    work::Work, //
+};
 use core::{
     marker::PhantomPinned,
     ptr, //
@@ -17,13 +20,7 @@ use kernel::{
     bindings,
     container_of,
     prelude::*,
-    str::CStr,
-    sync::{
-        rcu::synchronize_rcu,
-        LockClassKey, //
-    },
-    time::msecs_to_jiffies,
-    types::Opaque, //
+    sync::rcu::synchronize_rcu, //
 };
 
 /// How long to wait before memory is asked for again, when there was none.
@@ -39,90 +36,54 @@ const BATCH: usize = 32;
 ///
 /// # Invariants
 ///
-/// Is the field `background` of a [`Shared`]. The work items are initialised.
+/// Is the field `background` of a [`Shared`].
 #[pin_data]
 pub(super) struct Background {
     #[pin]
-    grow: Opaque<bindings::delayed_work>,
+    grow: Work,
     #[pin]
-    shrink: Opaque<bindings::delayed_work>,
+    shrink: Work,
     #[pin]
-    look: Opaque<bindings::delayed_work>,
+    look: Work,
     grace_ms: u32,
     #[pin]
     _pin: PhantomPinned,
 }
 
-// SAFETY: Work items may be queued and stopped from any thread.
-unsafe impl Send for Background {}
-// SAFETY: As above.
-unsafe impl Sync for Background {}
-
-/// Initialises a delayed work item that calls `function`.
-fn new_work(
-    function: unsafe extern "C" fn(*mut bindings::work_struct),
-    name: &'static CStr,
-    key: Pin<&'static LockClassKey>,
-    timer: Pin<&'static LockClassKey>,
-) -> impl PinInit<Opaque<bindings::delayed_work>> {
-    Opaque::ffi_init(move |slot: *mut bindings::delayed_work| {
-        // SAFETY: `slot` is valid for writes; names and keys are static; this is what INIT_DELAYED_WORK
-        // does.
-        unsafe {
-            bindings::init_work_with_key(
-                &raw mut (*slot).work,
-                Some(function),
-                false,
-                name.as_char_ptr(),
-                key.as_ptr(),
-            );
-            bindings::timer_init_key(
-                &raw mut (*slot).timer,
-                Some(bindings::delayed_work_timer_fn),
-                bindings::TIMER_IRQSAFE,
-                name.as_char_ptr(),
-                timer.as_ptr(),
-            );
-        }
-    })
-}
-
-/// Queues a work item, if it is not queued yet and not stopped for good.
-fn queue(work: &Opaque<bindings::delayed_work>, delay_ms: u32) {
-    // SAFETY: The work item is initialised, and stopped before it goes. `system_dfl_wq` exists
-    // always.
-    unsafe {
-        bindings::queue_delayed_work_on(
-            // CAST: A small constant.
-            bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-            bindings::system_dfl_wq,
-            work.get(),
-            msecs_to_jiffies(delay_ms),
-        )
-    };
-}
-
 impl Background {
     pub(super) fn new(grace_ms: u32) -> impl PinInit<Self> {
-        pin_init!(Self {
-            grow <- new_work(
+        // SAFETY: Here and below: the functions take a work item of a `Background`, which the pool stops
+        // before anything else goes.
+        let grow = unsafe {
+            Work::new(
                 Self::grow,
                 c"mbpool::grow",
                 kernel::static_lock_class!(),
-                kernel::static_lock_class!()
-            ),
-            shrink <- new_work(
+                kernel::static_lock_class!(),
+            )
+        };
+        // SAFETY: See above.
+        let shrink = unsafe {
+            Work::new(
                 Self::shrink,
                 c"mbpool::shrink",
                 kernel::static_lock_class!(),
-                kernel::static_lock_class!()
-            ),
-            look <- new_work(
+                kernel::static_lock_class!(),
+            )
+        };
+        // SAFETY: See above.
+        let look = unsafe {
+            Work::new(
                 Self::look,
                 c"mbpool::look",
                 kernel::static_lock_class!(),
-                kernel::static_lock_class!()
-            ),
+                kernel::static_lock_class!(),
+            )
+        };
+        pin_init!(Self {
+            grow <- grow,
+            shrink <- shrink,
+            look <- look,
             grace_ms,
             _pin: PhantomPinned,
         })
@@ -139,23 +100,22 @@ impl Background {
     #[cold]
     fn start_it(&self, due: Due) {
         if due.grow {
-            queue(&self.grow, 0);
+            self.grow.queue(0);
         }
         if due.shrink {
-            queue(&self.shrink, self.grace_ms);
+            self.shrink.queue(self.grace_ms);
         }
     }
 
     /// Sees to it that what is lent is looked at soon.
     pub(super) fn look_later(&self) {
-        queue(&self.look, LOOK_MS);
+        self.look.queue(LOOK_MS);
     }
 
     /// Stops all for good, and waits for what is running. Process context.
     pub(super) fn stop(&self) {
         for work in [&self.grow, &self.shrink, &self.look] {
-            // SAFETY: The work item is initialised.
-            unsafe { bindings::disable_delayed_work_sync(work.get()) };
+            work.stop();
         }
     }
 
@@ -166,8 +126,7 @@ impl Background {
         // SAFETY: It is the field of the field of a `Background`, which is the field of a `Shared`; the
         // pool stops the work item before either goes.
         let shared = unsafe {
-            let work = container_of!(work, bindings::delayed_work, work);
-            let background = container_of!(Opaque::cast_from(work), Self, grow);
+            let background = container_of!(Work::from_raw(work), Self, grow);
             &*container_of!(background, Shared, background)
         };
         loop {
@@ -185,7 +144,7 @@ impl Background {
             }
             // SAFETY: The pool exists, so the device is bound.
             if unsafe { shared.grow(GFP_KERNEL | __GFP_NOWARN) }.is_err() {
-                return queue(&shared.background.grow, RETRY_MS);
+                return shared.background.grow.queue(RETRY_MS);
             }
         }
     }
@@ -196,8 +155,7 @@ impl Background {
     unsafe extern "C" fn shrink(work: *mut bindings::work_struct) {
         // SAFETY: As in `grow`.
         let shared = unsafe {
-            let work = container_of!(work, bindings::delayed_work, work);
-            let background = container_of!(Opaque::cast_from(work), Self, shrink);
+            let background = container_of!(Work::from_raw(work), Self, shrink);
             &*container_of!(background, Shared, background)
         };
         let keep = shared.guarded.lock().marks.high();
@@ -214,8 +172,7 @@ impl Background {
     unsafe extern "C" fn look(work: *mut bindings::work_struct) {
         // SAFETY: As in `grow`.
         let shared = unsafe {
-            let work = container_of!(work, bindings::delayed_work, work);
-            let background = container_of!(Opaque::cast_from(work), Self, look);
+            let background = container_of!(Work::from_raw(work), Self, look);
             &*container_of!(background, Shared, background)
         };
         shared.reap(u32::MAX);
