@@ -6,6 +6,7 @@
 //! the kernel comes through [`facade`](super::facade). So the same files compile on the host, where
 //! they get unit and property tests (`rust/host`).
 //!
+//! - [`classes`]: the sizes of chunks that a heap has.
 //! - [`geometry`]: size, align, boundary, page size -> where the chunks of a page lie.
 //! - [`fill`]: how many buffers a receive ring should hold.
 //! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
@@ -16,6 +17,7 @@
 //! - [`depot`]: which chunks are free, page by page; [`pageset`]: which pages have any;
 //!   [`magazine`]: those that are at hand.
 
+pub mod classes;
 pub mod depot;
 pub mod fill;
 pub mod geometry;
