@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a driver asks of a pool.
+//! What a driver asks of a pool, and of a heap of them.
 
 use super::core::geometry::Request;
 use kernel::{
@@ -13,6 +13,9 @@ const GRACE_MS: u32 = 1000;
 
 /// How long a pool that is dropped waits for buffers that are out, unless a driver says otherwise.
 const WAIT_MS: u32 = 1000;
+
+/// How many buffers a class of a heap gives at most, unless a driver says otherwise.
+const MAX_BUFFERS: u32 = 4096;
 
 /// Where a pool's memory comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -215,5 +218,42 @@ impl<'a> Config<'a> {
             }
             _ => None,
         }
+    }
+}
+
+/// What a driver asks of a [`Heap`](crate::Heap): a name, and how much each of its classes may give.
+///
+/// # Examples
+///
+/// ```
+/// use mbpool::HeapConfig;
+///
+/// let config = HeapConfig::new(c"commands").max_buffers(512);
+/// # let _ = config;
+/// ```
+#[derive(Clone, Copy)]
+pub struct HeapConfig<'a> {
+    pub(crate) name: &'a CStr,
+    pub(crate) max_buffers: u32,
+}
+
+impl<'a> HeapConfig<'a> {
+    /// A heap called `name`, of whose classes each gives at most 4096 buffers at a time.
+    ///
+    /// The name is the heap's directory in sysfs, and the pool of the class of 192 bytes is called
+    /// `<name>-192`: up to 25 printable characters without space and `/`, unique on the device.
+    pub const fn new(name: &'a CStr) -> Self {
+        Self {
+            name,
+            max_buffers: MAX_BUFFERS,
+        }
+    }
+
+    /// Each class gives at most `max_buffers` buffers at a time, 1 to 16383, or what makes its last page
+    /// full. Each buffer that it could give costs 6 bytes from the moment that the class is made, and
+    /// each page 60.
+    pub const fn max_buffers(mut self, max_buffers: u32) -> Self {
+        self.max_buffers = max_buffers;
+        self
     }
 }

@@ -192,14 +192,7 @@ impl Page {
         gfp: Flags,
     ) -> Result<Self> {
         let page = match backing {
-            Backing::Coherent => {
-                let memory = Coherent::<u8>::zeroed_slice(dev, geometry.page_size(), gfp)?;
-                Self {
-                    cpu: NonNull::new(memory.as_mut_ptr().cast()).ok_or(ENOMEM)?,
-                    dma: memory.dma_address(),
-                    memory: Memory::Coherent(memory),
-                }
-            }
+            Backing::Coherent => Self::coherent(dev, geometry.page_size(), gfp)?,
             Backing::Streaming(direction) => {
                 let mapping = Mapping::new(dev, geometry.page_size(), direction, gfp)?;
                 // SAFETY: The page is ours and not in high memory.
@@ -225,6 +218,46 @@ impl Page {
         }
         Ok(page)
     }
+
+    /// Allocates `size` bytes of coherent memory, zeroed, that are not cut into chunks. The DMA address
+    /// is aligned as `dma_alloc_coherent` does it: to the smallest power of two that is not below
+    /// `size`, and to a machine page at least. Sleeps if, and only if, `gfp` allows it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn coherent(dev: &Device<Bound>, size: usize, gfp: Flags) -> Result<Self> {
+        let memory = Coherent::<u8>::zeroed_slice(dev, size, gfp)?;
+        Ok(Self {
+            cpu: NonNull::new(memory.as_mut_ptr().cast()).ok_or(ENOMEM)?,
+            dma: memory.dma_address(),
+            memory: Memory::Coherent(memory),
+        })
+    }
+
+    /// Where the page is, for the CPU and for the device.
+    pub(crate) fn addresses(&self) -> (NonNull<u8>, DmaAddress) {
+        (self.cpu, self.dma)
+    }
+}
+
+/// Orders accesses to coherent memory against the device's.
+#[inline]
+pub(crate) fn barrier(direction: DataDirection) {
+    match direction {
+        DataDirection::FromDevice => dma_mb(Read),
+        DataDirection::ToDevice => dma_mb(Write),
+        DataDirection::Bidirectional => dma_mb(Full),
+        DataDirection::None => {}
+    }
+}
+
+/// What no two buffers may share if the CPU and the device write to them at the same time, in bytes: a
+/// power of two, 1 where the caches see the device's writes.
+pub(crate) fn cache_alignment() -> usize {
+    // SAFETY: May be called always.
+    let alignment = unsafe { helpers::mbpool_dma_get_cache_alignment() };
+    usize::try_from(alignment).unwrap_or(1)
 }
 
 /// Inline functions of C. A `struct page` is opaque to Rust.
@@ -235,6 +268,7 @@ mod helpers {
         pub(super) fn mbpool_page_address(page: *const c_void) -> *mut c_void;
         pub(super) fn mbpool_get_page(page: *mut c_void);
         pub(super) fn mbpool_page_ref_count(page: *const c_void) -> c_int;
+        pub(super) fn mbpool_dma_get_cache_alignment() -> c_int;
     }
 }
 
@@ -369,11 +403,7 @@ impl Pages {
         };
         // SAFETY: As the caller promises.
         match unsafe { self.memory(number) } {
-            Memory::Coherent(_) => match (to_cpu, to_device) {
-                (true, false) => dma_mb(Read),
-                (false, true) => dma_mb(Write),
-                _ => dma_mb(Full),
-            },
+            Memory::Coherent(_) => barrier(direction),
             Memory::Streaming(mapping) => {
                 let (dev, dir) = (as_raw(&mapping.dev), mapping.direction.into());
                 // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is

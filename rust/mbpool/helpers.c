@@ -4,6 +4,7 @@
  * kernel exports.
  */
 
+#include <linux/dma-mapping.h>
 #include <linux/mm.h>
 
 #include "helpers.h"
@@ -21,4 +22,9 @@ void mbpool_get_page(struct page *page)
 int mbpool_page_ref_count(const struct page *page)
 {
 	return page_ref_count(page);
+}
+
+int mbpool_dma_get_cache_alignment(void)
+{
+	return dma_get_cache_alignment();
 }

@@ -29,6 +29,7 @@
 //! - [`dma`]: the page source, the one place that calls the DMA API.
 //! - [`pool`]: the pool, its buffers, and how it grows.
 //! - [`work`]: work items, for what is to be done in process context.
+//! - [`heap`]: memory of any size, from pools.
 //! - [`sysfs`]: what a person sees. It reads; it decides nothing.
 //!
 //! # Examples
@@ -68,6 +69,7 @@ mod core;
 mod dma;
 mod facade;
 mod gfp;
+mod heap;
 mod lock;
 mod pool;
 mod sysfs;
@@ -76,7 +78,8 @@ mod work;
 pub use self::{
     config::{
         Backing,
-        Config, //
+        Config,
+        HeapConfig, //
     },
     core::{
         fill::FillLevel,
@@ -85,6 +88,11 @@ pub use self::{
             HandleError, //
         },
         slots::Count, //
+    },
+    heap::{
+        DmaBox,
+        DmaSlice,
+        Heap, //
     },
     pool::{
         Alarm,

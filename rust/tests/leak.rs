@@ -7,6 +7,7 @@ use crate::{
     check,
     check_eq,
     devices::Fixture,
+    heap,
     ktap::Outcome,
     support::{
         is_marked,
@@ -34,6 +35,7 @@ tests![
     what_was_forgotten_stays,
     what_a_c_owner_has_stays_and_can_be_given_back,
     the_pages_that_nobody_uses_are_freed,
+    what_a_heap_gave_and_was_forgotten_stays,
 ];
 
 /// Pages of one chunk, so that a page leaked is a chunk leaked.
@@ -125,5 +127,14 @@ fn the_pages_that_nobody_uses_are_freed(on: &Fixture<'_>) -> Outcome {
             "{first} pages at first, {all} in round {round}"
         );
     }
+    Ok(())
+}
+
+fn what_a_heap_gave_and_was_forgotten_stays(on: &Fixture<'_>) -> Outcome {
+    let (dma, memory) = heap::forget_one(on)?;
+    is_not_given_out_again(on, &[dma])?;
+    // SAFETY: The pages were used when their heap went, so they were leaked.
+    let bytes = unsafe { slice::from_raw_parts(memory, 4096) };
+    check!(is_marked(bytes, 24));
     Ok(())
 }

@@ -25,6 +25,7 @@ mod devices;
 mod ext;
 mod gfp;
 mod handles;
+mod heap;
 mod hold;
 mod irq;
 mod ktap;
@@ -75,6 +76,9 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("limits", limits::TESTS),
     ("sysfs", sysfs::TESTS),
     ("tide", tide::TESTS),
+    ("heap", heap::TESTS),
+    ("heap boxes", heap::boxes::TESTS),
+    ("heap contexts", heap::contexts::TESTS),
     ("coexist", coexist::TESTS),
     ("platform", bus::platform::TESTS),
     ("auxiliary", bus::auxiliary::TESTS),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Size classes: each size goes to the smallest class that holds it, wastes no more than it may, and is
-//! aligned as its caller expects.
+//! aligned as its caller expects. The figures of waste are printed, and Documentation/heap.rst has them.
 
 mod common;
 
@@ -31,6 +31,15 @@ fn divisor(number: usize) -> usize {
 /// The sizes of all classes below a page.
 fn sizes(page: usize) -> Vec<usize> {
     (0..Classes::count(page)).map(Classes::size).collect()
+}
+
+/// What a size takes: its class, or whole pages.
+fn taken(classes: Classes, page: usize, size: usize) -> usize {
+    match classes.place(size) {
+        Ok(Place::Class(index)) => Classes::size(index),
+        Ok(Place::Pages) => size.next_multiple_of(page),
+        Err(misfit) => panic!("{size}: {misfit:?}"),
+    }
 }
 
 #[test]
@@ -122,6 +131,49 @@ fn a_pool_of_each_class_wastes_little() {
                 "{rest} bytes in {page}"
             );
         }
+    }
+}
+
+/// The documentation's table, line by line, from the code.
+#[test]
+fn the_documentation_has_the_classes() {
+    let text = include_str!("../../../Documentation/heap.rst");
+    let mut smallest = 1;
+    for index in 0..Classes::count(PAGE) {
+        let (size, align) = (Classes::size(index), Classes::align(index));
+        let pool = pool_of(index, PAGE);
+        let rest = pool.page_size() - size * pool.chunks() as usize;
+        let range = format!("{smallest} to {size}");
+        let (page, chunks) = (pool.page_size(), pool.chunks());
+        let waste = size - smallest;
+        let line = format!(
+            "{size:>5}  {range:<12}  {align:>5}  {waste:>10}  {page:>5}  {chunks:>6}  {rest:>4}"
+        );
+        println!("# {line}");
+        assert!(text.lines().any(|found| found == line), "{line}");
+        smallest = size + 1;
+    }
+}
+
+#[test]
+fn the_documentation_has_the_waste() {
+    let text = include_str!("../../../Documentation/heap.rst");
+    for align in [1, 64, 128] {
+        let classes = Classes::new(align, PAGE);
+        let share = |size| {
+            let taken = taken(classes, PAGE, size);
+            (taken - size) as f64 / taken as f64
+        };
+        let mean = (1..=PAGE).map(share).sum::<f64>() / PAGE as f64 * 100.0;
+        let worst = |from| (from..=PAGE).map(share).fold(0.0, f64::max) * 100.0;
+        let asked: usize = (1..=PAGE).sum();
+        let given: usize = (1..=PAGE).map(|size| taken(classes, PAGE, size)).sum();
+        let bytes = (given - asked) as f64 / given as f64 * 100.0;
+        let (beyond, far) = (worst(65), worst(513));
+        let line =
+            format!("{align:>5}  {mean:>6.2} %  {bytes:>6.2} %  {beyond:>9.1} %  {far:>10.1} %");
+        println!("# {line}");
+        assert!(text.lines().any(|found| found == line), "{line}");
     }
 }
 

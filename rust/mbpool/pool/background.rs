@@ -7,7 +7,10 @@
 //! the DMA API, so they run only while the device is bound: the pool stops them before anything else
 //! when it is dropped.
 
-use super::shared::Shared;
+use super::{
+    shared::Shared,
+    Pool, //
+};
 use crate::{
     core::marks::Due,
     work::Work, //
@@ -178,6 +181,22 @@ impl Background {
         shared.reap(u32::MAX);
         if !shared.guarded.lock().lent.is_empty() {
             shared.background.look_later();
+        }
+    }
+}
+
+impl Pool<'_> {
+    /// Gives back all pages of which no chunk is out, beyond what the pool keeps under memory pressure.
+    /// Answers how many went. Process context; may sleep.
+    pub(crate) fn trim(&self) -> usize {
+        let mut all = 0;
+        loop {
+            // SAFETY: The device is bound, as the pool's lifetime says.
+            let some = unsafe { self.shared.give_back(self.shared.floor, BATCH) };
+            all += some;
+            if some < BATCH {
+                return all;
+            }
         }
     }
 }

@@ -89,6 +89,36 @@ const RECLAIM_BATCH: u32 = 256;
 /// How often a pool that is dropped looks whether its buffers are home.
 const LOOK_MS: u32 = 10;
 
+/// Checks what is asked of a pool for `dev`, and says in the kernel log what is wrong. Answers the device
+/// that does the DMA, and how pages are cut.
+///
+/// # Errors
+///
+/// - `EINVAL`: a parameter makes no sense.
+/// - `ENODEV`: the device does no DMA.
+pub(crate) fn check<'a>(
+    dev: &'a Device<Bound>,
+    config: &Config<'_>,
+) -> Result<(&'a Device<Bound>, Geometry)> {
+    if let Some(refusal) = config.refusal() {
+        dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
+        return Err(EINVAL);
+    }
+    let Some(master) = dma::master_of(dev) else {
+        dev_err!(
+            dev,
+            "mbpool {}: neither the device nor one above it does DMA\n",
+            config.name
+        );
+        return Err(ENODEV);
+    };
+    let geometry = Geometry::new(&config.request, PAGE_SIZE).map_err(|refusal| {
+        dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
+        EINVAL
+    })?;
+    Ok((master, geometry))
+}
+
 /// A pool of equal chunks of DMA memory, bound to a device.
 ///
 /// All methods take `&self` and may be called from several CPUs at once, in any context but NMI, where
@@ -120,22 +150,7 @@ impl<'bound> Pool<'bound> {
     /// - `EEXIST`: the device has a pool of that name.
     /// - `ENOMEM`: no memory for the initial pages or the tables.
     pub fn new(dev: &'bound Device<Bound>, config: Config<'_>, gfp: Flags) -> Result<Self> {
-        if let Some(refusal) = config.refusal() {
-            dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
-            return Err(EINVAL);
-        }
-        let Some(master) = dma::master_of(dev) else {
-            dev_err!(
-                dev,
-                "mbpool {}: neither the device nor one above it does DMA\n",
-                config.name
-            );
-            return Err(ENODEV);
-        };
-        let geometry = Geometry::new(&config.request, PAGE_SIZE).map_err(|refusal| {
-            dev_err!(dev, "mbpool {}: {}\n", config.name, refusal);
-            EINVAL
-        })?;
+        let (master, geometry) = check(dev, &config)?;
 
         // INVARIANT: No page was allocated yet, and all pops are in methods of `Self`.
         let mut pool = Self {
@@ -290,6 +305,11 @@ impl<'bound> Pool<'bound> {
     #[inline]
     pub fn user_bits(&self, handle: Handle) -> (u32, u32) {
         self.shared.geometry.layout().user_bits_of(handle)
+    }
+
+    /// Whether the pool has all the pages that it may have.
+    pub(crate) fn is_at_limit(&self) -> bool {
+        self.shared.guarded.lock().depot.is_at_limit()
     }
 }
 

@@ -3,7 +3,11 @@
 //! The directory of one device, and which devices have one.
 
 use super::{
-    super::pool::Shared,
+    super::{
+        heap::Counters,
+        pool::Shared, //
+    },
+    heap::Files as HeapFiles,
     kobject::{
         Directory,
         File,
@@ -16,7 +20,12 @@ use kernel::{
     bindings,
     device::Device,
     prelude::*,
+    str::{
+        CStr,
+        CString, //
+    },
     sync::{
+        aref::ARef,
         new_mutex,
         Arc,
         Mutex, //
@@ -25,8 +34,8 @@ use kernel::{
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `init`, which the module calls before anything else.
-    /// The directories of all devices that have a pool.
-    pub(super) unsafe(uninit) static DEVICES: Mutex<KVec<Pin<KBox<Directory<Table>>>>> = KVec::new();
+    /// The directories of all devices that have a pool or a heap.
+    pub(super) unsafe(uninit) static DEVICES: Mutex<KVec<Listed>> = KVec::new();
 }
 
 /// Makes the list of devices ready.
@@ -45,13 +54,20 @@ pub(crate) fn exit() {
     *DEVICES.lock() = KVec::new();
 }
 
-/// The pools of one device.
+/// A device's directory, and the names of the directories in it.
 ///
 /// # Invariants
 ///
-/// `pools` is empty only while [`DEVICES`] is locked.
+/// There is a name for each [`Entry`] of the device; there is none only while [`DEVICES`] is locked.
+pub(super) struct Listed {
+    directory: Pin<KBox<Directory<Table>>>,
+    names: KVec<CString>,
+}
+
+/// The pools of one device.
 #[pin_data]
 pub(super) struct Table {
+    dev: ARef<Device>,
     #[pin]
     pools: Mutex<KVec<Arc<Shared>>>,
 }
@@ -75,11 +91,20 @@ impl Show for Table {
     })];
 }
 
-/// A pool's place in sysfs, until it is dropped. Process context; dropping it sleeps.
+/// The directory of an entry.
+enum Shown {
+    Pool(#[expect(dead_code, reason = "held to be dropped")] Pin<KBox<Directory<Files>>>),
+    Heap(#[expect(dead_code, reason = "held to be dropped")] Pin<KBox<Directory<HeapFiles>>>),
+}
+
+/// A pool's or a heap's place in sysfs, until it is dropped. Process context; dropping it sleeps.
 pub(crate) struct Entry {
-    pool: Arc<Shared>,
+    dev: ARef<Device>,
+    name: CString,
+    /// Which one it is in the table, if it is a pool.
+    pool: Option<Arc<Shared>>,
     /// Always there but while the entry is being dropped.
-    directory: Option<Pin<KBox<Directory<Files>>>>,
+    directory: Option<Shown>,
 }
 
 fn kobject_of(dev: &Device) -> *mut bindings::kobject {
@@ -88,64 +113,110 @@ fn kobject_of(dev: &Device) -> *mut bindings::kobject {
     unsafe { &raw mut (*dev).kobj }
 }
 
-/// Whether `directory` is that of `dev`.
-fn is_of(directory: &Directory<Table>, dev: &Device) -> bool {
-    directory
-        .value()
-        .pools
-        .lock()
-        .first()
-        .is_some_and(|pool| ptr::eq(pool.dev(), dev))
-}
-
 /// Shows a pool in its device's directory. Process context; may sleep.
 ///
 /// # Errors
 ///
-/// - `EEXIST`: the device has a pool of that name.
+/// - `EEXIST`: the device has a pool or a heap of that name.
 /// - `ENOMEM`, or what sysfs answers.
 pub(crate) fn publish(pool: Arc<Shared>) -> Result<Entry> {
-    let dev = pool.dev();
-    let mut devices = DEVICES.lock();
+    let files = Files(pool.clone());
+    let name = CString::try_from(pool.name())?;
+    let dev = ARef::from(pool.dev());
+    publish_as(&dev, name, Some(pool), |device, name| {
+        // SAFETY: As `publish_as` promises.
+        unsafe { Directory::new(device, name, Ok(files)) }.map(Shown::Pool)
+    })
+}
 
-    if let Some(device) = devices.iter().find(|directory| is_of(directory, dev)) {
-        let pools = &device.value().pools;
-        if pools.lock().iter().any(|other| other.name() == pool.name()) {
+/// Shows a heap in its device's directory. Context and errors as for [`publish`].
+pub(crate) fn publish_heap(dev: &Device, name: &CStr, counters: Arc<Counters>) -> Result<Entry> {
+    publish_as(dev, CString::try_from(name)?, None, |device, name| {
+        // SAFETY: As `publish_as` promises.
+        unsafe { Directory::new(device, name, Ok(HeapFiles(counters))) }.map(Shown::Heap)
+    })
+}
+
+/// Has `show` make a directory of that name in the device's, which stays until the entry is dropped.
+fn publish_as(
+    dev: &Device,
+    name: CString,
+    pool: Option<Arc<Shared>>,
+    show: impl FnOnce(*mut bindings::kobject, &CStr) -> Result<Shown>,
+) -> Result<Entry> {
+    let mut devices = DEVICES.lock();
+    let at = match devices.iter().position(|listed| listed.is_of(dev)) {
+        Some(at) => at,
+        None => {
+            let table = try_pin_init!(Table {
+                dev: dev.into(),
+                pools <- new_mutex!(KVec::new(), "mbpool::table"),
+            }? Error);
+            // SAFETY: The device's kobject stays while a driver is bound, which it is while it has a
+            // pool or a heap.
+            let directory = unsafe { Directory::new(kobject_of(dev), c"mbpool", table) }?;
+            let names = KVec::new();
+            devices.push(Listed { directory, names }, GFP_KERNEL)?;
+            devices.len() - 1
+        }
+    };
+    let Some(listed) = devices.get_mut(at) else {
+        return Err(EINVAL);
+    };
+    let entry = listed.add(dev, name, pool, show);
+    // INVARIANT: If the device had nothing and got nothing, it goes before the lock does.
+    if listed.names.is_empty() {
+        drop(devices.remove(at));
+    }
+    entry
+}
+
+impl Listed {
+    fn is_of(&self, dev: &Device) -> bool {
+        ptr::eq(&*self.directory.value().dev, dev)
+    }
+
+    fn add(
+        &mut self,
+        dev: &Device,
+        name: CString,
+        pool: Option<Arc<Shared>>,
+        show: impl FnOnce(*mut bindings::kobject, &CStr) -> Result<Shown>,
+    ) -> Result<Entry> {
+        if self.names.iter().any(|other| **other == *name) {
             dev_err!(
                 dev,
-                "mbpool {}: name: the device has a pool of it\n",
-                pool.name()
+                "mbpool {}: name: the device has a pool or a heap of it\n",
+                &*name
             );
             return Err(EEXIST);
         }
-        let directory = show_in(device, &pool)?;
-        pools.lock().push(pool.clone(), GFP_KERNEL)?;
-        return Ok(Entry { pool, directory });
+        // The entry is made last, when nothing can fail: its drop takes the lock that we hold.
+        let own = CString::try_from(&*name)?;
+        self.names.reserve(1, GFP_KERNEL)?;
+        let directory = show(self.directory.as_parent(), &name)?;
+        if let Some(pool) = &pool {
+            let pools = &self.directory.value().pools;
+            pools.lock().push(pool.clone(), GFP_KERNEL)?;
+        }
+        // INVARIANT: There is room, so this does not fail.
+        let _ = self.names.push_within_capacity(own);
+        Ok(Entry {
+            dev: dev.into(),
+            name,
+            pool,
+            directory: Some(directory),
+        })
     }
 
-    let mut pools = KVec::with_capacity(1, GFP_KERNEL)?;
-    pools.push(pool.clone(), GFP_KERNEL)?;
-    let table = try_pin_init!(Table {
-        pools <- new_mutex!(pools, "mbpool::table"),
-    }? Error);
-    // Nothing can fail once the pool's directory is there: it has to go before the device's does.
-    devices.reserve(1, GFP_KERNEL)?;
-    // INVARIANT: There is one pool in it.
-    // SAFETY: The device's kobject stays while a driver is bound, which it is while it has a pool.
-    let device = unsafe { Directory::new(kobject_of(dev), c"mbpool", table) }?;
-    let directory = show_in(&device, &pool)?;
-    devices.push(device, GFP_KERNEL)?;
-    Ok(Entry { pool, directory })
-}
-
-/// Makes a pool's directory in its device's, which has or will have the pool in its table.
-fn show_in(
-    device: &Directory<Table>,
-    pool: &Arc<Shared>,
-) -> Result<Option<Pin<KBox<Directory<Files>>>>> {
-    let files = Ok(Files(pool.clone()));
-    // SAFETY: The device's directory stays while a pool is in its table.
-    unsafe { Directory::new(device.as_parent(), pool.name(), files) }.map(Some)
+    /// Takes out what [`Listed::add`] put in.
+    fn remove(&mut self, entry: &Entry) {
+        self.names.retain(|name| **name != *entry.name);
+        if let Some(gone) = &entry.pool {
+            let pools = &self.directory.value().pools;
+            pools.lock().retain(|pool| !Arc::ptr_eq(pool, gone));
+        }
+    }
 }
 
 impl Drop for Entry {
@@ -153,20 +224,15 @@ impl Drop for Entry {
         let mut devices = DEVICES.lock();
         drop(self.directory.take());
 
-        let dev = self.pool.dev();
-        let Some(at) = devices.iter().position(|directory| is_of(directory, dev)) else {
+        let Some(at) = devices.iter().position(|listed| listed.is_of(&self.dev)) else {
             return;
         };
-        let Some(device) = devices.get(at) else {
+        let Some(listed) = devices.get_mut(at) else {
             return;
         };
-        let empty = {
-            let mut pools = device.value().pools.lock();
-            pools.retain(|pool| !Arc::ptr_eq(pool, &self.pool));
-            pools.is_empty()
-        };
-        // INVARIANT: An empty table goes before the lock does.
-        if empty {
+        listed.remove(self);
+        // INVARIANT: A device without entries goes before the lock does.
+        if listed.names.is_empty() {
             drop(devices.remove(at));
         }
     }

@@ -49,6 +49,19 @@ impl<T> File<T> {
     }
 }
 
+/// Files of one number, of a tuple struct around an `Arc`: a name, and where the number comes from.
+macro_rules! numbers {
+    ($($name:literal: |$pool:ident| $value:expr,)*) => {
+        &[$(
+            $crate::sysfs::kobject::File::new($name, |files, text| {
+                let $pool = &*files.0;
+                text.line(fmt!("{}", $value))
+            }),
+        )*]
+    };
+}
+pub(super) use numbers;
+
 /// What a reader gets: at most a page of text.
 pub(super) struct Text<'a> {
     page: &'a mut [u8],

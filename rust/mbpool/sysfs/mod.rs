@@ -5,7 +5,8 @@
 //! - `pools`: a table of the device's pools in the format of mm/dmapool.c. It lies in a directory of
 //!   our own because `<device>/pools` belongs to mm/dmapool.c: a file of ours there would make a later
 //!   `dma_pool_create()` fail, and the other way round.
-//! - `<pool>/`: a directory of one-value files for each pool.
+//! - `<pool>/`: a directory of one-value files for each pool; `<heap>/`: one for each heap, whose classes
+//!   are pools called `<heap>-<size>`.
 //!
 //! Documentation/ABI/testing/sysfs-devices-mbpool has the list. All files are read-only; none shows an
 //! address.
@@ -17,6 +18,7 @@
 //! its own list, which is never held across a removal.
 
 mod device;
+mod heap;
 mod kobject;
 mod pool;
 
@@ -24,5 +26,6 @@ pub(crate) use self::device::{
     exit,
     init,
     publish,
+    publish_heap,
     Entry, //
 };

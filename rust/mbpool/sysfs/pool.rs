@@ -8,6 +8,7 @@ use super::{
         pool::Shared, //
     },
     kobject::{
+        numbers,
         File,
         Show, //
     }, //
@@ -22,18 +23,6 @@ use kernel::{
 
 /// What the directory shows.
 pub(super) struct Files(pub(super) Arc<Shared>);
-
-/// Files of one number: a name, and where the number comes from.
-macro_rules! numbers {
-    ($($name:literal: |$pool:ident| $value:expr,)*) => {
-        &[$(
-            File::new($name, |files, text| {
-                let $pool = &*files.0;
-                text.line(fmt!("{}", $value))
-            }),
-        )*]
-    };
-}
 
 impl Show for Files {
     const FILES: &'static [File<Self>] = numbers![

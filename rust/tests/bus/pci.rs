@@ -12,6 +12,7 @@ use crate::{
     check,
     check_eq,
     devices::Fixture,
+    heap,
     ktap::{
         Outcome,
         Stop, //
@@ -113,6 +114,7 @@ fn probed(dev: &pci::Device<Core<'_>>) -> Outcome {
     // SAFETY: The device is being probed: nobody allocates yet.
     unsafe { dev.dma_set_mask_and_coherent(DmaMask::new::<28>())? };
     works_on(dev.as_ref())?;
+    heap::contexts::drops_in_each_context(dev.as_ref())?;
 
     let bar = dev.iomap_region_sized::<0x100>(0, c"mbpool_test")?;
     let config = Config::new(c"edu", OWN_SIZE).align(OWN_SIZE).max_pages(8);
