@@ -9,7 +9,10 @@
 use core::mem;
 use kernel::{
     alloc::Flags,
-    bindings::gfp_t,
+    bindings::{
+        self,
+        gfp_t, //
+    },
     prelude::*, //
 };
 
@@ -30,10 +33,8 @@ pub(crate) const KINDS: usize = 3;
 impl Kind {
     /// The kind of `flags`.
     pub(crate) fn of(flags: Flags) -> Self {
-        // The bits that set the three apart have no names in `kernel::alloc::flags`, but each is what
-        // one named mask has and the others lack.
         let none = GFP_KERNEL & !GFP_KERNEL;
-        let reclaims = GFP_KERNEL & !GFP_ATOMIC & !GFP_NOWAIT;
+        let reclaims = reclaims();
         let reserves = GFP_ATOMIC & !GFP_KERNEL & !GFP_NOWAIT;
         if flags & reclaims != none {
             Self::Sleep
@@ -45,9 +46,35 @@ impl Kind {
     }
 }
 
+/// What lets an allocation sleep.
+///
+/// The bits that set the kinds apart have no names in `kernel::alloc::flags`, but each is what one
+/// named mask has and the others lack.
+fn reclaims() -> Flags {
+    GFP_KERNEL & !GFP_ATOMIC & !GFP_NOWAIT
+}
+
+/// The same for who may not sleep.
+pub(crate) fn without_sleep(flags: Flags) -> Flags {
+    flags & !reclaims()
+}
+
+/// The same for who has something to fall back on: no emergency reserves, no trying again and again, and
+/// no report. These are what mempool adds.
+pub(crate) fn modest(flags: Flags) -> Flags {
+    let modest = 1 << bindings::___GFP_NOMEMALLOC_BIT | 1 << bindings::___GFP_NORETRY_BIT;
+    from_raw(raw(flags | __GFP_NOWARN) | modest)
+}
+
 /// The flags as C takes them.
 pub(crate) fn raw(flags: Flags) -> gfp_t {
     // SAFETY: `Flags` has one field, a `gfp_t`; that the sizes are equal, and so that there is nothing
     // else and the field is at its start, the compiler checks here.
     unsafe { mem::transmute::<Flags, gfp_t>(flags) }
+}
+
+/// The flags that C gives.
+pub(crate) fn from_raw(flags: gfp_t) -> Flags {
+    // SAFETY: As in `raw`; any number is valid in either.
+    unsafe { mem::transmute::<gfp_t, Flags>(flags) }
 }

@@ -30,6 +30,7 @@
 //! - [`pool`]: the pool, its buffers, and how it grows.
 //! - [`work`]: work items, for what is to be done in process context.
 //! - [`heap`]: memory of any size, from pools.
+//! - [`reserve`]: buffers set aside, so that who may sleep always gets one.
 //! - [`sysfs`]: what a person sees. It reads; it decides nothing.
 //!
 //! # Examples
@@ -72,6 +73,7 @@ mod gfp;
 mod heap;
 mod lock;
 mod pool;
+mod reserve;
 mod sysfs;
 mod work;
 
@@ -105,6 +107,10 @@ pub use self::{
         Peek,
         Pool,
         Posted, //
+    },
+    reserve::{
+        PoolRef,
+        Reserve, //
     }, //
 };
 

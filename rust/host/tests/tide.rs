@@ -27,6 +27,26 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 #[test]
+fn a_claim_comes_first_and_hides_nothing() {
+    let mut marks = Marks::new(0, Some(8));
+    assert!(!marks.is_reached(8));
+    marks.claim(true);
+    assert!(marks.is_claimed() && marks.is_reached(0));
+    // What it left is looked at as ever.
+    assert!(marks.arm(0, 4, 0));
+    assert_eq!(marks.risen(3), Due::default());
+    let rung = Due {
+        alarms: 1,
+        ..Due::default()
+    };
+    assert_eq!(marks.risen(4), rung);
+    assert!(marks.is_reached(0));
+    marks.claim(false);
+    assert!(!marks.is_claimed() && !marks.is_reached(8));
+    assert!(marks.risen(9).shrink);
+}
+
+#[test]
 fn chunks_come_from_the_lowest_page() {
     let mut depot = Parts::full(small(4, 4, 8, 0)).depot;
     let all: Vec<_> = std::iter::from_fn(|| depot.pop()).collect();

@@ -47,9 +47,10 @@ impl Due {
 ///
 /// # Invariants
 ///
-/// `rise` is the lowest number of free chunks at which [`risen`](Self::risen) has anything to do: the
-/// least of the armed alarms and, if the pool shrinks and is not already about to, `high + 1`. `fall` is
-/// the number below which [`fallen`](Self::fallen) has: `low`, or 0 if the pool is already growing.
+/// `rise` is the lowest number of free chunks at which there is anything to do: 0 if there is a claim,
+/// or else the least of the armed alarms and, if the pool shrinks and is not already about to,
+/// `high + 1`. `fall` is the number below which [`fallen`](Self::fallen) has anything to do: `low`, or 0 if
+/// the pool is already growing.
 pub struct Marks {
     low: u32,
     high: u32,
@@ -59,6 +60,8 @@ pub struct Marks {
     shrinking: bool,
     /// At how many free chunks each alarm goes off; `NEVER` if it is not armed.
     alarms: [u32; ALARMS],
+    /// Somebody takes what comes, before the marks and the alarms are looked at.
+    claimed: bool,
 }
 
 impl Marks {
@@ -71,6 +74,7 @@ impl Marks {
             fall: low,
             shrinking: false,
             alarms: [NEVER; ALARMS],
+            claimed: false,
         };
         marks.settle();
         marks
@@ -88,7 +92,9 @@ impl Marks {
 
     /// Works out `rise` anew.
     fn settle(&mut self) {
-        let shrink = if self.shrinking {
+        let shrink = if self.claimed {
+            0
+        } else if self.shrinking {
             NEVER
         } else {
             self.high.saturating_add(1)
@@ -123,17 +129,17 @@ impl Marks {
         }
     }
 
-    /// Chunks came, and `free` are there.
+    /// Whether there is anything to do when chunks came, and `free` are there.
     #[inline]
-    pub fn risen(&mut self, free: u32) -> Due {
-        if free < self.rise {
-            return Due::default();
-        }
-        self.risen_over(free)
+    pub fn is_reached(&self, free: u32) -> bool {
+        free >= self.rise
     }
 
-    #[cold]
-    fn risen_over(&mut self, free: u32) -> Due {
+    /// Chunks came, and `free` are there, after whoever has a claim took what he wants.
+    pub fn risen(&mut self, free: u32) -> Due {
+        if !self.is_reached(free) {
+            return Due::default();
+        }
         let mut due = Due {
             shrink: free > self.high && !self.shrinking,
             ..Due::default()
@@ -166,6 +172,17 @@ impl Marks {
             *alarm = NEVER;
         }
         self.settle();
+    }
+
+    /// From now on somebody takes what comes, or nobody does any more.
+    pub fn claim(&mut self, claimed: bool) {
+        self.claimed = claimed;
+        self.settle();
+    }
+
+    /// Whether somebody takes what comes.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed
     }
 
     /// Background growth has come to its end, or to where it can do no more.

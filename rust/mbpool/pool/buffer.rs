@@ -51,7 +51,7 @@ pub struct Buffer<'pool> {
 impl<'pool> Buffer<'pool> {
     /// The caller has popped or taken the chunk, and owns it.
     #[inline]
-    pub(super) fn new(shared: &'pool Shared, index: u32) -> Self {
+    pub(crate) fn new(shared: &'pool Shared, index: u32) -> Self {
         // INVARIANT: As the caller promises.
         Self { shared, index }
     }
@@ -104,7 +104,7 @@ impl<'pool> Buffer<'pool> {
 
     /// The parts, without going home.
     #[inline]
-    pub(super) fn into_parts(self) -> (&'pool Shared, u32) {
+    pub(crate) fn into_parts(self) -> (&'pool Shared, u32) {
         let parts = (self.shared, self.index);
         mem::forget(self);
         parts

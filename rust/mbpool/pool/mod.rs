@@ -6,7 +6,8 @@
 //!
 //! A pool has one lock, that of the depot ([`shared::Guarded`]). It is IRQ-safe, it is held for a few
 //! instructions, and never across a page allocation. The mutexes of [`sysfs`](crate::sysfs) are taken
-//! before it, never after.
+//! before it, never after. Who is called with it held, an alarm's target or a [`Claim`], may take locks
+//! of its own, and does not call the pool.
 //!
 //! # Lifetimes
 //!
@@ -20,12 +21,12 @@ mod background;
 mod batch;
 mod buffer;
 mod cache;
+mod claim;
 mod ext;
 mod lend;
 mod shared;
 mod supply;
 
-pub(crate) use self::shared::Shared;
 pub use self::{
     alarm::{
         Alarm,
@@ -40,6 +41,10 @@ pub use self::{
     cache::Cache,
     ext::Ext,
     lend::PageRef, //
+};
+pub(crate) use self::{
+    claim::Claim,
+    shared::Shared, //
 };
 
 use self::background::Shrinker;
@@ -130,7 +135,9 @@ pub(crate) fn check<'a>(
 ///
 /// # Invariants
 ///
-/// Nobody but this object pops from the depot of `shared`, and its pages were allocated for `dev`.
+/// Nobody but this object pops from the depot of `shared`, and whoever has the first claim on it and no
+/// bound device: what that one got is not looked into once this object is gone. The pages of `shared`
+/// were allocated for `dev`.
 pub struct Pool<'bound> {
     _dev: PhantomData<&'bound Device<Bound>>,
     shared: Arc<Shared>,
@@ -313,6 +320,28 @@ impl<'bound> Pool<'bound> {
     }
 }
 
+/// What a layer over the pool uses of it.
+impl Pool<'_> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The pool's place in sysfs, which it has as long as it exists.
+    pub(crate) fn entry(&self) -> Option<&sysfs::Entry> {
+        self.entry.as_ref()
+    }
+
+    /// Adds one page. Sleeps if `gfp` allows it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`: the pool is at its limit, or there is no memory.
+    pub(crate) fn grow(&self, gfp: Flags) -> Result {
+        // SAFETY: The device is bound, as `'bound` says.
+        unsafe { self.shared.grow(gfp) }
+    }
+}
+
 impl From<HandleError> for Error {
     /// `ERANGE` for a handle out of range, `ESTALE` for a stale one, `EINVAL` for a wrong state.
     fn from(error: HandleError) -> Self {
@@ -350,7 +379,8 @@ impl Drop for Pool<'_> {
         for number in 0..self.shared.geometry.max_pages() {
             if self.shared.is_idle(number) {
                 // SAFETY: The device is bound, as `'bound` says. Nobody has a chunk of the page, and
-                // nobody gets one: only the pool, which is being dropped, pops.
+                // nobody gets one: only the pool, which is being dropped, pops, and a claimant that
+                // was forgotten, of which nobody can get anything any more.
                 unsafe { self.shared.pages.free(number) };
             }
         }

@@ -8,7 +8,8 @@
 use super::{
     alarm::Targets,
     background::Background,
-    cache::Caches, //
+    cache::Caches,
+    claim::Claimant, //
 };
 use crate::{
     config::{
@@ -69,6 +70,7 @@ pub(crate) struct Guarded {
     pub(crate) depot: Depot,
     pub(crate) marks: Marks,
     pub(super) targets: Targets,
+    pub(super) claimant: Option<Claimant>,
     pub(crate) lent: Lent,
     pub(super) caches: Caches,
     /// Page allocations that are under way.
@@ -130,11 +132,24 @@ impl Guarded {
     /// There are more free chunks than before.
     #[inline]
     pub(super) fn risen(&mut self) -> Due {
+        if !self.marks.is_reached(self.depot.free()) {
+            return Due::default();
+        }
+        self.risen_over()
+    }
+
+    #[cold]
+    fn risen_over(&mut self) -> Due {
+        let claimed = if self.marks.is_claimed() {
+            self.claim()
+        } else {
+            Due::default()
+        };
         let due = self.marks.risen(self.depot.free());
         if due.alarms != 0 {
             self.targets.ring(due.alarms);
         }
-        due
+        claimed | due
     }
 }
 
@@ -202,6 +217,7 @@ impl Shared {
                         depot,
                         marks: Marks::new(tide.low, tide.high),
                         targets: Targets::default(),
+                        claimant: None,
                         lent,
                         caches: Caches::default(),
                         growing: 0,
@@ -274,7 +290,7 @@ impl Shared {
     ///
     /// `index` is that of a chunk of this pool: it came out of the depot or was found by a handle.
     #[inline]
-    pub(super) unsafe fn slot(&self, index: u32) -> &Slot {
+    pub(crate) unsafe fn slot(&self, index: u32) -> &Slot {
         // SAFETY: There is a word for each chunk.
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         unsafe { self.slots.words().get_unchecked(index as usize) }

@@ -5,7 +5,8 @@
 use super::{
     super::{
         heap::Counters,
-        pool::Shared, //
+        pool::Shared,
+        reserve, //
     },
     heap::Files as HeapFiles,
     kobject::{
@@ -93,7 +94,7 @@ impl Show for Table {
 
 /// The directory of an entry.
 enum Shown {
-    Pool(#[expect(dead_code, reason = "held to be dropped")] Pin<KBox<Directory<Files>>>),
+    Pool(Pin<KBox<Directory<Files>>>),
     Heap(#[expect(dead_code, reason = "held to be dropped")] Pin<KBox<Directory<HeapFiles>>>),
 }
 
@@ -120,12 +121,12 @@ fn kobject_of(dev: &Device) -> *mut bindings::kobject {
 /// - `EEXIST`: the device has a pool or a heap of that name.
 /// - `ENOMEM`, or what sysfs answers.
 pub(crate) fn publish(pool: Arc<Shared>) -> Result<Entry> {
-    let files = Files(pool.clone());
+    let files = Files::new(pool.clone());
     let name = CString::try_from(pool.name())?;
     let dev = ARef::from(pool.dev());
     publish_as(&dev, name, Some(pool), |device, name| {
         // SAFETY: As `publish_as` promises.
-        unsafe { Directory::new(device, name, Ok(files)) }.map(Shown::Pool)
+        unsafe { Directory::new(device, name, files) }.map(Shown::Pool)
     })
 }
 
@@ -219,8 +220,31 @@ impl Listed {
     }
 }
 
+impl Entry {
+    /// Shows the pool's reserve in the pool's directory. Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what sysfs answers.
+    pub(crate) fn publish_reserve(&self, reserve: Arc<reserve::Inner>) -> Result {
+        match &self.directory {
+            Some(Shown::Pool(directory)) => directory.publish_reserve(reserve),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends that. Process context; sleeps until nobody reads in it.
+    pub(crate) fn withdraw_reserve(&self) {
+        if let Some(Shown::Pool(directory)) = &self.directory {
+            directory.withdraw_reserve();
+        }
+    }
+}
+
 impl Drop for Entry {
     fn drop(&mut self) {
+        // If the reserve was forgotten, its directory is still there, and goes before its parent.
+        self.withdraw_reserve();
         let mut devices = DEVICES.lock();
         drop(self.directory.take());
 

@@ -23,7 +23,7 @@ use kernel::{
 pub(super) struct Files(pub(super) Arc<Counters>);
 
 impl Show for Files {
-    const FILES: &'static [File<Self>] = numbers![
+    const FILES: &'static [File<Self>] = numbers![0:
         // Now.
         c"classes": |heap| heap.made.load(Relaxed),
         c"buffers": |heap| heap.buffers(),

@@ -49,12 +49,13 @@ impl<T> File<T> {
     }
 }
 
-/// Files of one number, of a tuple struct around an `Arc`: a name, and where the number comes from.
+/// Files of one number: the field with the `Arc` that they are of; of each a name, and where the number
+/// comes from.
 macro_rules! numbers {
-    ($($name:literal: |$pool:ident| $value:expr,)*) => {
+    ($field:tt: $($name:literal: |$from:ident| $value:expr,)*) => {
         &[$(
             $crate::sysfs::kobject::File::new($name, |files, text| {
-                let $pool = &*files.0;
+                let $from = &*files.$field;
                 text.line(fmt!("{}", $value))
             }),
         )*]

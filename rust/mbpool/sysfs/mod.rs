@@ -5,8 +5,8 @@
 //! - `pools`: a table of the device's pools in the format of mm/dmapool.c. It lies in a directory of
 //!   our own because `<device>/pools` belongs to mm/dmapool.c: a file of ours there would make a later
 //!   `dma_pool_create()` fail, and the other way round.
-//! - `<pool>/`: a directory of one-value files for each pool; `<heap>/`: one for each heap, whose classes
-//!   are pools called `<heap>-<size>`.
+//! - `<pool>/`: a directory of one-value files for each pool, and in it `reserve/` if it has one;
+//!   `<heap>/`: one for each heap, whose classes are pools called `<heap>-<size>`.
 //!
 //! Documentation/ABI/testing/sysfs-devices-mbpool has the list. All files are read-only; none shows an
 //! address.
@@ -15,7 +15,7 @@
 //!
 //! [`DEVICES`](device::DEVICES) guards which directories there are, and is held while they are made and
 //! removed. Removal waits for readers, so no file may take that lock; the table takes the lock of
-//! its own list, which is never held across a removal.
+//! its own list, which is never held across a removal, as is that of a pool's reserve.
 
 mod device;
 mod heap;

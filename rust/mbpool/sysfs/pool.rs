@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The directory of one pool: one value a file.
+//! The directory of one pool, and that of its reserve: one value a file.
 
 use super::{
     super::{
         gfp::Kind,
-        pool::Shared, //
+        pool::Shared,
+        reserve, //
     },
     kobject::{
         numbers,
+        Directory,
         File,
         Show, //
     }, //
@@ -17,15 +19,69 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::Relaxed,
-        Arc, //
+        new_mutex,
+        Arc,
+        Mutex, //
     }, //
 };
 
-/// What the directory shows.
-pub(super) struct Files(pub(super) Arc<Shared>);
+/// What the directory of a pool shows.
+#[pin_data]
+pub(super) struct Files {
+    pool: Arc<Shared>,
+    /// The directory of its reserve, if it has one.
+    #[pin]
+    reserve: Mutex<Option<Pin<KBox<Directory<Reserve>>>>>,
+}
+
+impl Files {
+    pub(super) fn new(pool: Arc<Shared>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            pool,
+            reserve <- new_mutex!(None, "mbpool::reserve"),
+        }? Error)
+    }
+}
+
+impl Directory<Files> {
+    /// Shows the pool's reserve in a directory of its own. Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or what sysfs answers.
+    pub(super) fn publish_reserve(&self, reserve: Arc<reserve::Inner>) -> Result {
+        let files = Ok(Reserve(reserve));
+        // SAFETY: It is removed before we are: see `Entry`.
+        let directory = unsafe { Directory::new(self.as_parent(), c"reserve", files) }?;
+        *self.value().reserve.lock() = Some(directory);
+        Ok(())
+    }
+
+    /// Removes that directory, if it is there. Process context; sleeps until nobody reads in it.
+    pub(super) fn withdraw_reserve(&self) {
+        let directory = self.value().reserve.lock().take();
+        drop(directory);
+    }
+}
+
+/// What the directory of a reserve shows.
+pub(super) struct Reserve(Arc<reserve::Inner>);
+
+impl Show for Reserve {
+    const FILES: &'static [File<Self>] = numbers![0:
+        c"min": |reserve| reserve.figures().min,
+        c"current": |reserve| reserve.figures().current,
+        c"waiting": |reserve| reserve.figures().waiting,
+        c"waits": |reserve| reserve.figures().waits,
+        c"waited_us": |reserve| reserve.figures().waited,
+        c"longest_wait_us": |reserve| reserve.figures().longest,
+        c"timeouts": |reserve| reserve.figures().timeouts,
+        c"failures": |reserve| reserve.figures().failures,
+    ];
+}
 
 impl Show for Files {
-    const FILES: &'static [File<Self>] = numbers![
+    const FILES: &'static [File<Self>] = numbers![pool:
         // Geometry.
         c"size": |pool| pool.geometry.size(),
         c"align": |pool| pool.geometry.align(),
