@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Contexts: running a piece of a test in hard IRQ, in a softirq, or on all CPUs at once. The safe face
+//! Contexts: running a piece of a test in hard IRQ, in a softirq, on all CPUs at once, or in many threads. The safe face
 //! of contexts.c.
 
 use crate::{
@@ -46,6 +46,11 @@ extern "C" {
     fn mbpool_test_on_each_cpu(
         function: unsafe extern "C" fn(*mut c_void, c_uint),
         arg: *mut c_void,
+    ) -> c_int;
+    fn mbpool_test_in_threads(
+        function: unsafe extern "C" fn(*mut c_void, c_uint),
+        arg: *mut c_void,
+        count: c_uint,
     ) -> c_int;
 }
 
@@ -97,7 +102,7 @@ pub(crate) fn run_in(context: Context, mut function: impl FnMut() -> Outcome + S
         .unwrap_or_else(|| Err(Stop::failed("the function ran", fmt!("{context:?}"))))
 }
 
-/// A function to be run on all CPUs, and the first thing that one of them found wrong.
+/// A function to be run in several threads, and the first thing that one of them found wrong.
 struct CallAll<'a> {
     function: &'a (dyn Fn(u32) -> Outcome + Sync),
     stop: Pin<KBox<Mutex<Option<Stop>>>>,
@@ -114,19 +119,38 @@ unsafe extern "C" fn call_all(arg: *mut c_void, number: c_uint) {
     }
 }
 
-/// Runs `function` in a thread on each CPU, all beginning at once, and waits for them. Each is told its
-/// number. Answers how many there were.
-pub(crate) fn on_each_cpu(function: impl Fn(u32) -> Outcome + Sync) -> Outcome<u32> {
+/// Runs `function` in the threads that `start` starts, which answers how many they are when all are done.
+fn run_all(
+    function: &(dyn Fn(u32) -> Outcome + Sync),
+    start: impl FnOnce(*mut c_void) -> c_int,
+) -> Outcome<u32> {
     let mut all = CallAll {
-        function: &function,
+        function,
         stop: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
     };
-    // SAFETY: All threads are done with `all` when the function returns.
-    let count = unsafe { mbpool_test_on_each_cpu(call_all, (&raw mut all).cast()) };
+    let count = start((&raw mut all).cast());
     let first = all.stop.lock().take();
     match (u32::try_from(count), first) {
         (_, Some(stop)) => Err(stop),
         (Ok(count), None) => Ok(count),
         (Err(_), None) => Err(Error::from_errno(count).into()),
     }
+}
+
+/// Runs `function` in a thread on each CPU, all beginning at once, and waits for them. Each is told its
+/// number. Answers how many there were.
+pub(crate) fn on_each_cpu(function: impl Fn(u32) -> Outcome + Sync) -> Outcome<u32> {
+    run_all(&function, |all| {
+        // SAFETY: `all` is a `CallAll`, and all threads are done with it when the function returns.
+        unsafe { mbpool_test_on_each_cpu(call_all, all) }
+    })
+}
+
+/// Runs `function` in `count` threads, which any CPU may run, and waits for them. Each is told its number.
+pub(crate) fn in_threads(count: u32, function: impl Fn(u32) -> Outcome + Sync) -> Outcome {
+    run_all(&function, |all| {
+        // SAFETY: As above.
+        unsafe { mbpool_test_in_threads(call_all, all, count) }
+    })?;
+    Ok(())
 }

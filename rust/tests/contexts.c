@@ -115,9 +115,9 @@ static int worker(void *data)
 	struct on_each *each = data;
 	unsigned int number = atomic_inc_return(&each->numbers) - 1;
 
-	/* All begin at once: a wakeup from sleep would spread them. */
+	/* On a CPU each, all begin at once: a wakeup from sleep would spread them. */
 	atomic_dec(&each->missing);
-	while (atomic_read(&each->missing))
+	while (atomic_read(&each->missing) > 0)
 		cpu_relax();
 
 	each->func(each->arg, number);
@@ -126,47 +126,64 @@ static int worker(void *data)
 	return 0;
 }
 
-/*
- * In a thread on each CPU, all at once; each is told its number. Answers how many there were, or an error.
- */
-int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg)
+/* Runs so many threads, on a CPU each or wherever, and waits for them. Answers their number, or an error. */
+static int run_all(struct on_each *each, unsigned int count, bool pinned)
 {
-	struct on_each each = { .func = func, .arg = arg };
+	unsigned int cpu = cpumask_first(cpu_online_mask), made, at;
 	struct task_struct **threads;
-	unsigned int cpu, made = 0, count;
 	int ret;
 
-	cpus_read_lock();
-	count = num_online_cpus();
-	init_completion(&each.done);
-	atomic_set(&each.missing, count);
-	atomic_set(&each.running, count);
+	init_completion(&each->done);
+	atomic_set(&each->missing, pinned ? count : 0);
+	atomic_set(&each->running, count);
 
 	threads = kcalloc(count, sizeof(*threads), GFP_KERNEL);
-	if (!threads) {
-		ret = -ENOMEM;
-		goto out;
-	}
-	for_each_online_cpu(cpu) {
+	if (!threads)
+		return -ENOMEM;
+	for (made = 0; made < count; made++) {
 		struct task_struct *thread;
 
-		thread = kthread_create_on_cpu(worker, &each, cpu, "mbpool_test/%u");
+		if (pinned)
+			thread = kthread_create_on_cpu(worker, each, cpu, "mbpool_test/%u");
+		else
+			thread = kthread_create(worker, each, "mbpool_test:%u", made);
 		if (IS_ERR(thread)) {
 			ret = PTR_ERR(thread);
 			goto stop;
 		}
-		threads[made++] = get_task_struct(thread);
+		threads[made] = get_task_struct(thread);
+		cpu = cpumask_next(cpu, cpu_online_mask);
 	}
-	for (count = 0; count < made; count++)
-		wake_up_process(threads[count]);
-	wait_for_completion(&each.done);
+	for (at = 0; at < made; at++)
+		wake_up_process(threads[at]);
+	wait_for_completion(&each->done);
 	ret = made;
 stop:
 	/* Of a thread that was never woken, the function does not run; of one that was, it has. */
 	while (made--)
 		kthread_stop_put(threads[made]);
 	kfree(threads);
-out:
+	return ret;
+}
+
+/*
+ * In a thread on each CPU, all at once; each is told its number. Answers how many there were, or an error.
+ */
+int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg)
+{
+	struct on_each each = { .func = func, .arg = arg };
+	int ret;
+
+	cpus_read_lock();
+	ret = run_all(&each, num_online_cpus(), true);
 	cpus_read_unlock();
 	return ret;
+}
+
+/* In so many threads, on whatever CPUs; each is told its number. Answers how many there were, or an error. */
+int mbpool_test_in_threads(void (*func)(void *, unsigned int), void *arg, unsigned int count)
+{
+	struct on_each each = { .func = func, .arg = arg };
+
+	return run_all(&each, count, false);
 }

@@ -16,5 +16,6 @@ int mbpool_test_in_softirq(void (*func)(void *), void *arg);
 int mbpool_test_in_hardirq(void (*func)(void *), void *arg);
 int mbpool_test_in_ipi(void (*func)(void *), void *arg);
 int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg);
+int mbpool_test_in_threads(void (*func)(void *, unsigned int), void *arg, unsigned int count);
 
 #endif

@@ -10,6 +10,7 @@ use crate::{
     heap,
     ktap::Outcome,
     support::{
+        count,
         is_marked,
         mark,
         QUIET, //
@@ -27,7 +28,8 @@ use kernel::{
 };
 use mbpool::{
     Config,
-    Pool, //
+    Pool,
+    Reserve, //
 };
 
 tests![
@@ -36,6 +38,7 @@ tests![
     what_a_c_owner_has_stays_and_can_be_given_back,
     the_pages_that_nobody_uses_are_freed,
     what_a_heap_gave_and_was_forgotten_stays,
+    what_a_forgotten_reserve_has_stays,
 ];
 
 /// Pages of one chunk, so that a page leaked is a chunk leaked.
@@ -137,4 +140,24 @@ fn what_a_heap_gave_and_was_forgotten_stays(on: &Fixture<'_>) -> Outcome {
     let bytes = unsafe { slice::from_raw_parts(memory, 4096) };
     check!(is_marked(bytes, 24));
     Ok(())
+}
+
+fn what_a_forgotten_reserve_has_stays(on: &Fixture<'_>) -> Outcome {
+    let config = config(c"leak-reserve").max_pages(3).wait_ms(50);
+    let pool = Pool::new(on.narrow, config, GFP_KERNEL)?;
+    let other = pool.alloc(GFP_KERNEL)?;
+    let made_up = other.dma_address();
+    let reserve = Reserve::new(&pool, 2)?;
+    let buffer = reserve.alloc(GFP_KERNEL)?;
+    let given_out = buffer.dma_address();
+    let posted = buffer.post();
+    mem::forget(reserve);
+    // It was short by one, and still has the first claim.
+    drop(other);
+    check_eq!(pool.count(), count(2, 1, 0));
+    check_eq!(pool.take(posted.handle)?.dma_address(), given_out);
+    check_eq!(pool.count(), count(2, 0, 1));
+    // The pool takes the reserve's directory away, and says what it leaks.
+    drop(pool);
+    is_not_given_out_again(on, &[made_up])
 }

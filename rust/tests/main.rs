@@ -33,6 +33,8 @@ mod layout;
 mod leak;
 mod life;
 mod limits;
+mod plain;
+mod reserve;
 mod support;
 mod sysfs;
 mod tide;
@@ -79,6 +81,7 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("heap", heap::TESTS),
     ("heap boxes", heap::boxes::TESTS),
     ("heap contexts", heap::contexts::TESTS),
+    ("reserve", reserve::TESTS),
     ("coexist", coexist::TESTS),
     ("platform", bus::platform::TESTS),
     ("auxiliary", bus::auxiliary::TESTS),

@@ -2,11 +2,34 @@
 
 //! Small things that many tests use.
 
-use kernel::prelude::*;
+use crate::ktap::Outcome;
+use kernel::{
+    prelude::*,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
 use mbpool::Count;
 
 /// A page that fails to be had is what some tests are after: it is not to be reported as a fault.
 pub(crate) const QUIET: kernel::alloc::Flags = __GFP_NOWARN;
+
+/// Sleeps.
+pub(crate) fn sleep(ms: i64) {
+    fsleep(Delta::from_millis(ms));
+}
+
+/// Waits up to two seconds.
+pub(crate) fn becomes(mut condition: impl FnMut() -> Outcome<bool>) -> Outcome<bool> {
+    for _ in 0..200 {
+        if condition()? {
+            return Ok(true);
+        }
+        sleep(10);
+    }
+    Ok(false)
+}
 
 /// So many chunks in each state.
 pub(crate) fn count(used: usize, card: usize, free: usize) -> Count {

@@ -9,7 +9,9 @@ use crate::{
     devices::Fixture,
     ktap::Outcome,
     support::{
+        becomes,
         count,
+        sleep,
         Random,
         QUIET, //
     },
@@ -27,10 +29,6 @@ use kernel::{
             Relaxed, //
         },
         Completion, //
-    },
-    time::{
-        delay::fsleep,
-        Delta, //
     }, //
 };
 use mbpool::{
@@ -54,21 +52,6 @@ tests![
     what_cannot_be_lent_is_not,
     a_pool_that_goes_leaves_lent_pages_to_the_stack,
 ];
-
-fn sleep(ms: i64) {
-    fsleep(Delta::from_millis(ms));
-}
-
-/// Waits up to two seconds.
-fn becomes(mut condition: impl FnMut() -> Outcome<bool>) -> Outcome<bool> {
-    for _ in 0..200 {
-        if condition()? {
-            return Ok(true);
-        }
-        sleep(10);
-    }
-    Ok(false)
-}
 
 fn the_low_mark_grows_the_pool(on: &Fixture<'_>) -> Outcome {
     let config = Config::new(c"low", 1024).page_size(4096).max_pages(8);
