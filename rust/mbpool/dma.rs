@@ -6,6 +6,8 @@
 //! nobody has one, and that nothing is ever given back to the DMA API by accident: a page that
 //! nobody freed by name is leaked.
 
+mod reach;
+
 use super::{
     config::Backing,
     core::geometry::Geometry,
@@ -107,11 +109,13 @@ struct Mapping {
     direction: DataDirection,
 }
 
-impl Mapping {
-    fn size(&self) -> usize {
-        1 << (self.order as usize + PAGE_SHIFT)
-    }
+/// The bytes of `1 << order` pages of the machine.
+fn bytes_of(order: c_uint) -> usize {
+    // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+    1 << (order as usize + PAGE_SHIFT)
+}
 
+impl Mapping {
     fn new(
         dev: &Device<Bound>,
         size: usize,
@@ -127,19 +131,23 @@ impl Mapping {
         } else {
             0
         };
+        let attrs = if flags.contains(__GFP_NOWARN) {
+            // CAST: A bit of a C `unsigned long`.
+            bindings::DMA_ATTR_NO_WARN as c_ulong
+        } else {
+            0
+        };
         let flags = gfp::raw((flags | __GFP_ZERO) & !__GFP_HIGHMEM) | compound;
-        // SAFETY: May be called with any flags and order; it sleeps only if the flags allow it.
-        let page = unsafe { bindings::alloc_pages(flags, order) };
-        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        let page = reach::alloc_pages(dev, order, flags).ok_or(ENOMEM)?;
         // SAFETY: The device is bound, and the pages are ours.
         let dma = unsafe {
             bindings::dma_map_page_attrs(
                 as_raw(dev),
                 page.as_ptr(),
                 0,
-                1 << (order as usize + PAGE_SHIFT),
+                bytes_of(order),
                 direction.into(),
-                0,
+                attrs,
             )
         };
         if dma == MAPPING_ERROR {
@@ -166,7 +174,7 @@ impl Drop for Mapping {
             bindings::dma_unmap_page_attrs(
                 as_raw(&self.dev),
                 self.dma,
-                self.size(),
+                bytes_of(self.order),
                 self.direction.into(),
                 0,
             );
@@ -210,8 +218,8 @@ impl Page {
         let below = DmaAddress::try_from(geometry.base_align() - 1)?;
         if page.dma & below != 0 {
             pr_warn_once!("the DMA layer gave a page that is not aligned to its size\n");
-            if Kind::of(gfp) != Kind::Sleep {
-                // DMA memory cannot be freed where one may not sleep.
+            if Kind::of(gfp) != Kind::Sleep && matches!(page.memory, Memory::Coherent(_)) {
+                // Coherent memory cannot be freed where one may not sleep.
                 mem::forget(page);
             }
             return Err(ENOMEM);

@@ -4,8 +4,11 @@
  * kernel exports.
  */
 
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
+#include <linux/iommu-dma.h>
 #include <linux/mm.h>
+#include <linux/swiotlb.h>
 
 #include "helpers.h"
 
@@ -27,4 +30,47 @@ int mbpool_page_ref_count(const struct page *page)
 int mbpool_dma_get_cache_alignment(void)
 {
 	return dma_get_cache_alignment();
+}
+
+/*
+ * dma_map_page() warns with a backtrace when a page cannot be mapped for a
+ * device, and the DMA API has no question to ask before. What follows asks, in
+ * the terms of dma_direct_map_phys().
+ */
+
+static bool within_reach(struct device *dev, phys_addr_t start, size_t size)
+{
+	dma_addr_t first = phys_to_dma(dev, start);
+	dma_addr_t last = first + size - 1;
+
+	return last >= first &&
+	       last <= min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+}
+
+bool mbpool_dma_is_direct(struct device *dev)
+{
+	return !use_dma_iommu(dev) && !get_dma_ops(dev);
+}
+
+bool mbpool_dma_reaches(struct device *dev, struct page *page, size_t size)
+{
+	return within_reach(dev, page_to_phys(page), size);
+}
+
+bool mbpool_dma_must_bounce(struct device *dev)
+{
+	return is_swiotlb_force_bounce(dev);
+}
+
+bool mbpool_dma_can_bounce(struct device *dev)
+{
+#ifdef CONFIG_SWIOTLB
+	const struct io_tlb_mem *mem = dev->dma_io_tlb_mem;
+
+	return mem && mem->nslabs &&
+	       within_reach(dev, mem->defpool.start,
+			    mem->defpool.end - mem->defpool.start);
+#else
+	return false;
+#endif
 }

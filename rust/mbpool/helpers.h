@@ -2,11 +2,19 @@
 #ifndef MBPOOL_HELPERS_H
 #define MBPOOL_HELPERS_H
 
+#include <linux/types.h>
+
+struct device;
 struct page;
 
 void *mbpool_page_address(const struct page *page);
 void mbpool_get_page(struct page *page);
 int mbpool_page_ref_count(const struct page *page);
 int mbpool_dma_get_cache_alignment(void);
+
+bool mbpool_dma_is_direct(struct device *dev);
+bool mbpool_dma_reaches(struct device *dev, struct page *page, size_t size);
+bool mbpool_dma_must_bounce(struct device *dev);
+bool mbpool_dma_can_bounce(struct device *dev);
 
 #endif

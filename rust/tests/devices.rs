@@ -20,6 +20,8 @@ pub(crate) struct Fixture<'a> {
     /// A device that reaches the lowest 16 MiB alone, so that its memory can be exhausted without
     /// harm to anybody else.
     pub(crate) narrow: &'a Device<Bound>,
+    /// The same of one that could reach more, on a bus that passes no more.
+    pub(crate) bus_limited: &'a Device<Bound>,
     /// A device that does no DMA.
     pub(crate) maskless: &'a Device<Bound>,
 }
@@ -31,6 +33,7 @@ pub(crate) const SYSFS: &str = "/sys/devices/faux/mbpool_test/mbpool";
 pub(crate) struct Devices {
     dev: faux::Registration,
     narrow: faux::Registration,
+    bus_limited: faux::Registration,
     maskless: faux::Registration,
 }
 
@@ -39,12 +42,15 @@ impl Devices {
         let devices = Self {
             dev: faux::Registration::new(c"mbpool_test", None)?,
             narrow: faux::Registration::new(c"mbpool_test_narrow", None)?,
+            bus_limited: faux::Registration::new(c"mbpool_test_bus_limited", None)?,
             maskless: faux::Registration::new(c"mbpool_test_maskless", None)?,
         };
         // SAFETY: The devices are new: nobody allocates yet.
         unsafe {
             set_mask(bound(&devices.dev), 64)?;
             set_mask(bound(&devices.narrow), 24)?;
+            set_mask(bound(&devices.bus_limited), 64)?;
+            (*as_raw(bound(&devices.bus_limited))).bus_dma_limit = (1 << 24) - 1;
         }
         Ok(devices)
     }
@@ -53,9 +59,14 @@ impl Devices {
         Fixture {
             dev: bound(&self.dev),
             narrow: bound(&self.narrow),
+            bus_limited: bound(&self.bus_limited),
             maskless: bound(&self.maskless),
         }
     }
+}
+
+fn as_raw(dev: &Device<Bound>) -> *mut bindings::device {
+    core::ptr::from_ref(dev).cast_mut().cast()
 }
 
 fn bound(registration: &faux::Registration) -> &Device<Bound> {
@@ -70,7 +81,7 @@ fn bound(registration: &faux::Registration) -> &Device<Bound> {
 ///
 /// Nobody allocates DMA memory for the device meanwhile.
 pub(crate) unsafe fn set_mask(dev: &Device<Bound>, bits: u32) -> Result {
-    let raw: *mut bindings::device = core::ptr::from_ref(dev).cast_mut().cast();
+    let raw = as_raw(dev);
     let mask = u64::MAX >> (64 - bits);
     // SAFETY: `Device` is a transparent wrapper of a valid `struct device`, and by the safety
     // requirement nobody looks at its masks meanwhile.
