@@ -46,6 +46,12 @@ class Console(unittest.TestCase):
         for line in FAULTY.splitlines():
             self.assertIsNotNone(fault(["[    1.0] before", line, "[    4.2] after"]), line)
 
+    def test_what_a_suite_provokes_is_none(self):
+        line = next(line for line in FAULTY.splitlines() if "DMAR" in line)
+        self.assertIsNone(fault([line], r"DMAR: \[DMA Write .* Request device \[00:01\.0\]"))
+        self.assertIsNotNone(fault([line], r"DMAR: \[DMA Write .* Request device \[00:02\.0\]"))
+        self.assertIsNotNone(fault([line, "BUG: x"], "DMAR"))
+
     def test_a_sound_boot_is_quiet(self):
         self.assertIsNone(fault(SOUND.splitlines()))
 
