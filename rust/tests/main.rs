@@ -61,6 +61,10 @@ module! {
             default: 0,
             description: "Run one group of tests alone, by its place in the list (0: all)",
         },
+        apart: usize {
+            default: 0,
+            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults",
+        },
     },
 }
 
@@ -86,8 +90,13 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("platform", bus::platform::TESTS),
     ("auxiliary", bus::auxiliary::TESTS),
     ("pci", bus::pci::TESTS),
+    ("limited", bus::limited::TESTS),
     ("leak", leak::TESTS),
 ];
+
+/// Those that need a guest which is set up for them, or that leave a fault in its log.
+const APART: &[(&str, &[ktap::Test])] =
+    &[("bounce", bus::bounce::TESTS), ("stale", bus::stale::TESTS)];
 
 /// A device and its driver, with which pools are held.
 struct Holding {
@@ -116,9 +125,14 @@ impl kernel::Module for Module {
         }
 
         let devices = devices::Devices::new()?;
-        let groups = match module_parameters::group.value().checked_sub(1) {
-            None => GROUPS,
-            Some(at) => GROUPS.get(at..=at).ok_or(EINVAL)?,
+        let one = |groups: &'static [_], at| groups.get(at..=at).ok_or(EINVAL);
+        let groups = match (
+            module_parameters::apart.value().checked_sub(1),
+            module_parameters::group.value().checked_sub(1),
+        ) {
+            (None, None) => GROUPS,
+            (None, Some(at)) => one(GROUPS, at)?,
+            (Some(at), _) => one(APART, at)?,
         };
         let failed = ktap::run(groups, &devices.fixture());
         if failed != 0 {

@@ -4,13 +4,17 @@
 
 use crate::ktap::Outcome;
 use kernel::{
+    bindings,
     prelude::*,
     time::{
         delay::fsleep,
         Delta, //
     }, //
 };
-use mbpool::Count;
+use mbpool::{
+    Count,
+    PageRef, //
+};
 
 /// A page that fails to be had is what some tests are after: it is not to be reported as a fault.
 pub(crate) const QUIET: kernel::alloc::Flags = __GFP_NOWARN;
@@ -74,4 +78,21 @@ pub(crate) fn is_marked(bytes: &[u8], name: u32) -> bool {
 fn pattern(name: u32) -> impl Iterator<Item = u8> {
     let mut random = Random::new(name);
     core::iter::from_fn(move || Some(random.next())).flat_map(u32::to_le_bytes)
+}
+
+/// Whether each byte of a page that was lent to us is `byte`.
+pub(crate) fn holds(page: &PageRef, byte: u8) -> bool {
+    // SAFETY: We have a reference to the page, so it can be mapped and read.
+    unsafe {
+        let bytes = bindings::kmap_local_page(page.page.as_ptr()).cast::<u8>();
+        let all = (0..page.len).all(|at| *bytes.add(at) == byte);
+        bindings::kunmap_local(bytes.cast());
+        all
+    }
+}
+
+/// What a stack does with a page that it has read.
+pub(crate) fn let_go(page: &PageRef) {
+    // SAFETY: The reference is ours, and goes once.
+    unsafe { bindings::__free_pages(page.page.as_ptr(), 0) };
 }

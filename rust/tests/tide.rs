@@ -11,6 +11,8 @@ use crate::{
     support::{
         becomes,
         count,
+        holds,
+        let_go,
         sleep,
         Random,
         QUIET, //
@@ -352,12 +354,6 @@ fn lending(name: &'static CStr) -> Config<'static> {
         .lending()
 }
 
-/// What a stack does with a page that it has read.
-fn let_go(page: &mbpool::PageRef) {
-    // SAFETY: The reference is ours, and goes once.
-    unsafe { bindings::__free_pages(page.page.as_ptr(), 0) };
-}
-
 fn a_page_comes_home_from_the_stack(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, lending(c"lend"), GFP_KERNEL)?;
     let mut pages = KVVec::new();
@@ -407,14 +403,7 @@ fn a_pool_that_goes_leaves_lent_pages_to_the_stack(on: &Fixture<'_>) -> Outcome 
     buffer.fill(0x5a);
     let page = buffer.into_page().map_err(|_| EIO)?;
     drop(pool);
-    // SAFETY: We have a reference to the page, so it can be mapped and read.
-    let still_there = unsafe {
-        let bytes = bindings::kmap_local_page(page.page.as_ptr()).cast::<u8>();
-        let all = (0..4096).all(|at| *bytes.add(at) == 0x5a);
-        bindings::kunmap_local(bytes.cast());
-        all
-    };
-    check!(still_there);
+    check!(holds(&page, 0x5a));
     let_go(&page);
     Ok(())
 }

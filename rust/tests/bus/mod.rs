@@ -5,8 +5,12 @@
 //! that registered the driver.
 
 pub(crate) mod auxiliary;
+pub(crate) mod bounce;
+mod edu;
+pub(crate) mod limited;
 pub(crate) mod pci;
 pub(crate) mod platform;
+pub(crate) mod stale;
 
 use crate::{
     check, check_eq,
@@ -44,14 +48,17 @@ kernel::sync::global_lock! {
     unsafe(uninit) static VERDICT: Mutex<Option<Outcome>> = None;
 }
 
-/// Makes the place for verdicts.
+/// Makes the places for tests and verdicts.
 ///
 /// # Safety
 ///
-/// Called once, before any other function of this file.
+/// Called once, before any other function of this directory.
 pub(crate) unsafe fn init() {
     // SAFETY: As the caller promises.
-    unsafe { VERDICT.init() };
+    unsafe {
+        VERDICT.init();
+        edu::init();
+    }
 }
 
 /// For a probe: leaves its verdict.
