@@ -27,14 +27,21 @@ result() {
 	echo "$1 $ktap_number $2"
 }
 
-# check NAME COMMAND...: passes if COMMAND does; what it printed is shown as diagnostics if not.
-# A function passes if its last line does: bash drops -e inside `x=$(...) && ...`, so join lines that all
-# have to hold with &&.
+# check NAME COMMAND...: passes if COMMAND does; what it printed is shown as diagnostics if not. COMMAND runs under -e,
+# so a function fails at its first line that does. Bash drops -e in all that stands in a condition, so a check that
+# stands in one itself (after if or !, before && or ||) cannot hold COMMAND to it, and fails.
 check() {
-	local name=$1 output status
+	local name=$1 dropped output status options=$-
 	shift
-	output=$(set -e; "$@" 2>&1) && status=0 || status=$?
-	if [ "$status" = 0 ]; then
+	set +e
+	dropped=$(set -e; false; echo yes)
+	output=$(set -e; "$@" 2>&1)
+	status=$?
+	[[ $options != *e* ]] || set -e
+	if [ -n "$dropped" ]; then
+		echo "# check stands in a condition"
+		result 'not ok' "$name"
+	elif [ "$status" = 0 ]; then
 		result ok "$name"
 	else
 		[ -z "$output" ] || sed 's/^/# /' <<<"$output"
