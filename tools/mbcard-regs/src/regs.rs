@@ -302,7 +302,7 @@ pub enum Misdeed {
     UnknownHandle = 1,
     /// Return one buffer, with a frame, and then the same handle again, `count` times.
     DuplicateHandle = 2,
-    /// Return a handle that it held when it was reset, or a group disabled, and that it does not hold now.
+    /// Return a handle that the group held when it was disabled or the card reset, and that is not held now.
     /// The argument is the handle; the card's own choice is each such handle once, the last one first.
     HandleAfterReset = 3,
     /// Return a buffer with a length past its end. The argument is the length; the card's own choice

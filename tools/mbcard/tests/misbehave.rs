@@ -98,6 +98,24 @@ fn handles_from_before_a_reset() {
 }
 
 #[test]
+fn a_group_has_its_own_handles_from_before_a_reset() {
+    let (mut bench, _, _) = set_up();
+    // More than the card remembers of one.
+    let mut other = Group::set_up(&mut bench, 7, 2048);
+    let address = bench.allocate(2048);
+    for handle in 100..1200 {
+        other.post(&mut bench, true, address, handle, 2048);
+    }
+    bench.write(global::CONTROL, global::CONTROL_RESET);
+    let mut group = Group::set_up(&mut bench, 1, 8);
+    Group::set_up(&mut bench, 2, 8);
+    let none = misbehave(&mut bench, Misdeed::HandleAfterReset, 2, 1);
+    assert_eq!(none, (lab::RESULT_CANNOT, 0), "group 2 had none");
+    misbehave(&mut bench, Misdeed::HandleAfterReset, 1, 2);
+    assert_eq!(group.handles(&mut bench), [3, 2]);
+}
+
+#[test]
 fn handles_from_before_a_group_was_disabled() {
     let (mut bench, _, _) = set_up();
     bench.write(regs::group_register(1, group::CONTROL), 0);

@@ -21,7 +21,7 @@ use super::port::Host;
 use super::port::Place;
 use super::Card;
 
-/// Handles from before a reset that are remembered.
+/// Handles of a group from before a reset that are remembered.
 const FORGOTTEN: usize = 1024;
 /// Time between two interrupts of a storm: long enough that each one is seen, short enough to hurt.
 const STORM_INTERVAL: Duration = Duration::from_micros(50);
@@ -52,8 +52,8 @@ pub struct Misbehaviour {
     storm: Option<Storm>,
     /// Time that is left of the silence; zero for no end.
     silence: Option<Duration>,
-    /// Handles of buffers that the card held when it was made to forget them, the oldest first.
-    forgotten: VecDeque<u32>,
+    /// Handles of buffers that each group held when it was made to forget them, the oldest first.
+    forgotten: [VecDeque<u32>; regs::GROUPS],
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +160,7 @@ impl<H: Host> Card<H> {
             }
             Misdeed::HandleAfterReset => {
                 let handle = (low != 0).then_some(low);
-                let handle = handle.or_else(|| self.forgotten_handle());
+                let handle = handle.or_else(|| self.forgotten_handle(group));
                 handle.is_some_and(|handle| self.return_handle(group, handle))
             }
             Misdeed::LengthPastEnd => self
@@ -255,10 +255,10 @@ impl<H: Host> Card<H> {
             .find(|handle| !on_card.contains(handle))
     }
 
-    /// The handle that was forgotten last and that the card does not hold again. Each is given once.
-    fn forgotten_handle(&mut self) -> Option<u32> {
+    /// The handle that the group forgot last and that the card does not hold again. Each is given once.
+    fn forgotten_handle(&mut self, group: usize) -> Option<u32> {
         let on_card = self.handles_on_card();
-        let forgotten = &mut self.misbehaviour.forgotten;
+        let forgotten = self.misbehaviour.forgotten.get_mut(group)?;
         let last = forgotten
             .iter()
             .rposition(|handle| !on_card.contains(handle))?;
@@ -274,10 +274,10 @@ impl<H: Host> Card<H> {
 
     /// Makes a group forget its buffers, whose handles are kept for a misdeed to come.
     pub(super) fn forget_group(&mut self, n: usize) {
-        let Some(group) = self.groups.get_mut(n) else {
+        let forgotten = self.misbehaviour.forgotten.get_mut(n);
+        let (Some(group), Some(forgotten)) = (self.groups.get_mut(n), forgotten) else {
             return;
         };
-        let forgotten = &mut self.misbehaviour.forgotten;
         // A card that may not do DMA cannot look at its rings any more.
         if self.port.bus_master {
             forgotten.extend(group.handles(&self.port.host));
