@@ -35,7 +35,7 @@ pub enum Backing {
 }
 
 /// How a pool grows and shrinks in the background.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tide {
     pub(crate) low: u32,
     pub(crate) high: Option<u32>,

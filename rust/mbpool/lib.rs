@@ -31,6 +31,7 @@
 //! - [`work`]: work items, for what is to be done in process context.
 //! - [`heap`]: memory of any size, from pools.
 //! - [`reserve`]: buffers set aside, so that who may sleep always gets one.
+//! - [`registry`]: pools that several drivers share.
 //! - [`sysfs`]: what a person sees. It reads; it decides nothing.
 //!
 //! # Examples
@@ -73,6 +74,7 @@ mod gfp;
 mod heap;
 mod lock;
 mod pool;
+mod registry;
 mod reserve;
 mod sysfs;
 mod work;
@@ -89,6 +91,7 @@ pub use self::{
             Handle,
             HandleError, //
         },
+        quota::Quota,
         slots::Count, //
     },
     heap::{
@@ -107,6 +110,11 @@ pub use self::{
         Peek,
         Pool,
         Posted, //
+    },
+    registry::{
+        Client,
+        ClientBuffer,
+        Yield, //
     },
     reserve::{
         PoolRef,
@@ -144,12 +152,15 @@ impl kernel::Module for Module {
         // SAFETY: Called once, before anybody can call into the crate: the loader runs this function
         // before it resolves another module's symbols against this one.
         unsafe { sysfs::init() };
+        // SAFETY: As above.
+        unsafe { registry::init() };
         Ok(Self)
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
+        registry::exit();
         sysfs::exit();
     }
 }

@@ -11,8 +11,8 @@
 //! - lent -> free: whoever wins the compare and exchange, with the receipt of this very loan;
 //! - on card -> used, on card -> free: for the pool, whoever wins the compare and exchange. This is the
 //!   one place where a number that a card wrote decides, and where two may ask for the same chunk;
-//! - the same for another [`Owner`]: that one, who is one caller at a time, and needs no atomic for
-//!   it ([`Own`](super::own::Own)).
+//! - the same for another [`Owner`]: that one. If it is one caller at a time, it needs no atomic for
+//!   it ([`Own`](super::own::Own)); if it is several, they ask as for the pool.
 //!
 //! The words live as long as the pool and outside DMA memory, so a handle of any age and origin can
 //! be looked up without a lock and without fear that a card rewrote what it is checked against.
@@ -61,7 +61,7 @@ const OWNER_BITS: u32 = 8;
 pub(super) const TAG_BITS: u32 = STATE_BITS + OWNER_BITS;
 const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
 
-/// For whom a chunk is on the card: the pool, or one who has a number and is alone in using it.
+/// For whom a chunk is on the card: the pool, or one who has a number which nobody else has.
 ///
 /// It is the tag of what is on the card for that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,7 +250,13 @@ impl Slots {
     /// index.
     #[inline]
     pub fn take(&self, handle: Handle) -> Result<u32, HandleError> {
-        self.swap(handle, Owner::POOL.0, USED)
+        self.take_for(handle, Owner::POOL)
+    }
+
+    /// The same for any owner, for whom several may ask at once.
+    #[inline]
+    pub fn take_for(&self, handle: Handle, owner: Owner) -> Result<u32, HandleError> {
+        self.swap(handle, owner.0, USED)
     }
 
     /// Lent -> free, if the chunk was lent under this very handle. Answers its index.
@@ -274,9 +280,15 @@ impl Slots {
     /// wrong if there is none [`Slots::why_not`] tells.
     #[inline]
     pub fn peek(&self, handle: Handle) -> Option<u32> {
+        self.peek_for(handle, Owner::POOL)
+    }
+
+    /// The same for any owner.
+    #[inline]
+    pub fn peek_for(&self, handle: Handle, owner: Owner) -> Option<u32> {
         let (index, generation) = self.layout.decode(handle);
         self.slot(index)?
-            .is_on_card(Owner::POOL, generation)
+            .is_on_card(owner, generation)
             .then_some(index)
     }
 
@@ -303,11 +315,16 @@ impl Slots {
 
     /// On card for the pool -> free, if it is. `true` obliges the caller to push it to the depot.
     pub fn reclaim(&self, index: u32) -> bool {
+        self.reclaim_for(index, Owner::POOL)
+    }
+
+    /// The same for any owner, for whom several may ask at once.
+    pub fn reclaim_for(&self, index: u32, owner: Owner) -> bool {
         let Some(Slot(word)) = self.slot(index) else {
             return false;
         };
         let found = word.load(Relaxed);
-        found & TAG_MASK == Owner::POOL.0
+        found & TAG_MASK == owner.0
             && word
                 .compare_exchange(found, found & !TAG_MASK | FREE, AcqRel, Relaxed)
                 .is_ok()

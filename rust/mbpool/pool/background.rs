@@ -23,7 +23,10 @@ use kernel::{
     bindings,
     container_of,
     prelude::*,
-    sync::rcu::synchronize_rcu, //
+    sync::{
+        atomic::Relaxed,
+        rcu::synchronize_rcu, //
+    }, //
 };
 
 /// How long to wait before memory is asked for again, when there was none.
@@ -212,7 +215,13 @@ impl Shared {
         let mut numbers = [0; BATCH];
         let mut count = 0;
         for number in numbers.iter_mut().take(most) {
-            let Some(retired) = self.guarded.lock().depot.retire(keep) else {
+            let retired = {
+                let mut guarded = self.guarded.lock();
+                // Read under the lock: see `keep`.
+                let held = self.held.load(Relaxed);
+                guarded.depot.retire(keep.max(held))
+            };
+            let Some(retired) = retired else {
                 break;
             };
             for chunk in 0..self.geometry.chunks() {
@@ -293,10 +302,11 @@ impl Shrinker {
         // SAFETY: The shrinker is ours.
         let shared = unsafe { Self::shared(shrinker) };
         let free = shared.guarded.lock().depot.free();
+        let keep = shared.floor.max(shared.held.load(Relaxed));
         // Pages that might be all free: an upper bound, which is what reclaim wants.
         // CAST: `u32` to `unsigned long`, which is no smaller on any machine that runs Linux.
         let pages = free
-            .saturating_sub(shared.floor)
+            .saturating_sub(keep)
             .checked_div(shared.geometry.chunks());
         pages.unwrap_or(0) as c_ulong
     }

@@ -6,8 +6,9 @@
 //!
 //! A pool has one lock, that of the depot ([`shared::Guarded`]). It is IRQ-safe, it is held for a few
 //! instructions, and never across a page allocation. The mutexes of [`sysfs`](crate::sysfs) are taken
-//! before it, never after. Who is called with it held, an alarm's target or a [`Claim`], may take locks
-//! of its own, and does not call the pool.
+//! before it, never after; so is the lock of the books of a pool that clients share
+//! ([`registry`](crate::registry)). Who is called with it held, an alarm's target or a [`Claim`], may
+//! take locks of its own, and does not call the pool.
 //!
 //! # Lifetimes
 //!
@@ -23,6 +24,7 @@ mod buffer;
 mod cache;
 mod claim;
 mod ext;
+mod keep;
 mod lend;
 mod shared;
 mod supply;

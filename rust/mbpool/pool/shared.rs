@@ -177,6 +177,8 @@ pub(crate) struct Shared {
     pub(super) wait_ms: u32,
     /// Chunks that stay whatever memory pressure there is.
     pub(super) floor: u32,
+    /// Free chunks that somebody was promised, and that stay, too.
+    pub(super) held: Atomic<u32>,
     pub(crate) geometry: Geometry,
     pub(crate) slots: Slots,
     pub(super) pages: Pages,
@@ -209,6 +211,7 @@ impl Shared {
                 backing: config.backing,
                 wait_ms: config.wait_ms,
                 floor: initial.max(tide.low),
+                held: Atomic::new(0),
                 geometry: *geometry,
                 slots: Slots::new(geometry)?,
                 pages: Pages::new(geometry)?,

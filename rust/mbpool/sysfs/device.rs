@@ -221,6 +221,14 @@ impl Listed {
 }
 
 impl Entry {
+    /// The kobject of the directory, if it is a pool's, to be a parent.
+    pub(super) fn as_parent(&self) -> Option<*mut bindings::kobject> {
+        match &self.directory {
+            Some(Shown::Pool(directory)) => Some(directory.as_parent()),
+            _ => None,
+        }
+    }
+
     /// Shows the pool's reserve in the pool's directory. Process context; may sleep.
     ///
     /// # Errors
