@@ -27,8 +27,11 @@ use kernel::{
     prelude::*, //
 };
 use mbpool::{
+    Client,
     Config,
+    HandleError,
     Pool,
+    Quota,
     Reserve, //
 };
 
@@ -39,6 +42,7 @@ tests![
     the_pages_that_nobody_uses_are_freed,
     what_a_heap_gave_and_was_forgotten_stays,
     what_a_forgotten_reserve_has_stays,
+    what_a_client_leaves_is_nobodys,
 ];
 
 /// Pages of one chunk, so that a page leaked is a chunk leaked.
@@ -160,4 +164,34 @@ fn what_a_forgotten_reserve_has_stays(on: &Fixture<'_>) -> Outcome {
     // The pool takes the reserve's directory away, and says what it leaks.
     drop(pool);
     is_not_given_out_again(on, &[made_up])
+}
+
+fn what_a_client_leaves_is_nobodys(on: &Fixture<'_>) -> Outcome {
+    let client = |name| Client::new(on.narrow, config(name), Quota::new(2), GFP_KERNEL);
+    let stays = client(c"stays")?;
+    let (posted, dma) = {
+        let goes = client(c"goes")?;
+        let posted = goes.post(GFP_KERNEL)?;
+        let mut buffer = goes.alloc(GFP_KERNEL)?;
+        mark(&mut buffer, 24);
+        let dma = buffer.dma_address();
+        mem::forget(buffer);
+        (posted, dma)
+    };
+    check_eq!(
+        stays.take(posted.handle).err(),
+        Some(HandleError::WrongState)
+    );
+    check_eq!(stays.reclaim_card(), 0);
+    let mut buffers = KVVec::new();
+    while let Ok(buffer) = stays.alloc(GFP_NOWAIT | QUIET) {
+        let there = buffer.dma_address();
+        check!(there != posted.dma && there != dma);
+        buffers.push(buffer, GFP_KERNEL)?;
+    }
+    check!(buffers.len() > 100);
+    drop(buffers);
+    check_eq!(stays.used(), 0);
+    drop(stays);
+    is_not_given_out_again(on, &[posted.dma, dma])
 }

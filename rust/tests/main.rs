@@ -24,6 +24,7 @@ mod cpus;
 mod devices;
 mod ext;
 mod gfp;
+mod greedy;
 mod handles;
 mod heap;
 mod hold;
@@ -34,7 +35,9 @@ mod leak;
 mod life;
 mod limits;
 mod plain;
+mod registry;
 mod reserve;
+mod sharing;
 mod support;
 mod sysfs;
 mod tide;
@@ -86,6 +89,9 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("heap boxes", heap::boxes::TESTS),
     ("heap contexts", heap::contexts::TESTS),
     ("reserve", reserve::TESTS),
+    ("registry", registry::TESTS),
+    ("sharing", sharing::TESTS),
+    ("greedy", greedy::TESTS),
     ("coexist", coexist::TESTS),
     ("platform", bus::platform::TESTS),
     ("auxiliary", bus::auxiliary::TESTS),

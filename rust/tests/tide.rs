@@ -101,7 +101,7 @@ fn the_high_mark_gives_pages_back(on: &Fixture<'_>) -> Outcome {
 }
 
 /// Has the kernel call all shrinkers, as it does when memory runs out.
-fn shrink() -> Result {
+pub(crate) fn shrink() -> Result {
     // SAFETY: The path is a string that ends with a zero byte; 1 is O_WRONLY.
     let file = unsafe { bindings::filp_open(c"/proc/sys/vm/drop_caches".as_char_ptr(), 1, 0) };
     let file = kernel::error::from_err_ptr(file)?;

@@ -11,6 +11,7 @@ use super::{
     NAME, //
 };
 use crate::{
+    check,
     devices::{
         set_mask,
         Fixture, //
@@ -29,8 +30,10 @@ use kernel::{
     types::ForLt, //
 };
 use mbpool::{
+    Client,
     Config,
-    Pool, //
+    Pool,
+    Quota, //
 };
 
 tests![an_auxiliary_device];
@@ -67,6 +70,23 @@ fn probed(dev: &Device<Bound>, parent: &Device<Bound>) -> Outcome {
         let pool = Pool::new(dev, config, GFP_KERNEL)?;
         let of_parent = Pool::new(parent, config, GFP_KERNEL)?;
         drop((pool.alloc(GFP_KERNEL)?, of_parent.alloc(GFP_KERNEL)?));
+    }
+    // A pool that is shared is one, whose ever it is asked of; the last one out may be either.
+    for child_first in [true, false] {
+        let client = |dev| {
+            let config = Config::new(c"shares", 64).max_pages(4);
+            Client::new(dev, config, Quota::new(4), GFP_KERNEL)
+        };
+        let (child, parent) = (client(dev)?, client(parent)?);
+        check!(child.shares_with(&parent));
+        drop((child.alloc(GFP_ATOMIC)?, parent.alloc(GFP_ATOMIC)?));
+        let (first, last) = if child_first {
+            (child, parent)
+        } else {
+            (parent, child)
+        };
+        drop(first);
+        drop(last.alloc(GFP_ATOMIC)?);
     }
     works_on(dev)?;
     works_on(parent)?;
