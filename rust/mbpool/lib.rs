@@ -138,13 +138,25 @@ module! {
 struct Module;
 
 /// Keeps this module from being unloaded from now on. For when something that refers to it is out and
-/// may never come back.
+/// may never come back, or not before the module that uses this one is gone.
 // Not to be inlined into a consumer, where `this_module` would be another.
 #[cold]
 #[inline(never)]
 fn stay_loaded() {
     // SAFETY: This module is loaded while its code runs.
     unsafe { kernel::bindings::__module_get(this_module::<LocalModule>().as_ptr()) };
+}
+
+/// Takes one [`stay_loaded`] back.
+///
+/// # Safety
+///
+/// There was one, and something else keeps this module loaded until the caller has returned to another.
+#[cold]
+#[inline(never)]
+unsafe fn may_be_unloaded() {
+    // SAFETY: As the caller promises.
+    unsafe { kernel::bindings::module_put(this_module::<LocalModule>().as_ptr()) };
 }
 
 impl kernel::Module for Module {

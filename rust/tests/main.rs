@@ -97,6 +97,7 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
     ("auxiliary", bus::auxiliary::TESTS),
     ("pci", bus::pci::TESTS),
     ("limited", bus::limited::TESTS),
+    ("forget", bus::forget::TESTS),
     ("leak", leak::TESTS),
 ];
 

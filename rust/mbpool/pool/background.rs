@@ -4,8 +4,8 @@
 //! after what is lent.
 //!
 //! Three work items, and a shrinker of the kernel's, whose FFI is in this file. All of them call
-//! the DMA API, so they run only while the device is bound: the pool stops them before anything else
-//! when it is dropped.
+//! the DMA API, so they run only while the device is bound: they are stopped before anything else when
+//! the pool ends ([`Works`](super::life::Works)).
 
 use super::{
     shared::Shared,

@@ -15,7 +15,7 @@
 //! DMA memory can be freed only while its device is bound, so a [`Pool`] borrows the bound device, and
 //! a [`Buffer`] borrows its pool. What the compiler cannot see (chunks on the card, buffers in the
 //! hands of a C owner, buffers that were forgotten) is counted; when a pool goes while such are out,
-//! it says so and leaks them.
+//! it says so and leaks them. A pool that is itself forgotten ends when its device is unbound ([`life`]).
 
 mod alarm;
 mod background;
@@ -26,6 +26,7 @@ mod claim;
 mod ext;
 mod keep;
 mod lend;
+mod life;
 mod shared;
 mod supply;
 
@@ -49,7 +50,10 @@ pub(crate) use self::{
     shared::Shared, //
 };
 
-use self::background::Shrinker;
+use self::life::{
+    Life,
+    Works, //
+};
 use super::{
     config::Config,
     core::{
@@ -67,10 +71,6 @@ use super::{
     dma,
     sysfs, //
 };
-use core::{
-    marker::PhantomData,
-    mem, //
-};
 use kernel::{
     alloc::Flags,
     device::{
@@ -83,18 +83,11 @@ use kernel::{
     sync::{
         rcu,
         Arc, //
-    },
-    time::{
-        delay::fsleep,
-        Delta, //
     }, //
 };
 
 /// Chunks that [`Pool::reclaim_card`] looks at in one go, with interrupts off.
 const RECLAIM_BATCH: u32 = 256;
-
-/// How often a pool that is dropped looks whether its buffers are home.
-const LOOK_MS: u32 = 10;
 
 /// Checks what is asked of a pool for `dev`, and says in the kernel log what is wrong. Answers the device
 /// that does the DMA, and how pages are cut.
@@ -134,17 +127,16 @@ pub(crate) fn check<'a>(
 ///
 /// Stop the card and call [`Pool::reclaim_card`] before dropping a pool. If chunks are out when it
 /// is dropped, it says so in the kernel log, and their pages are leaked: nothing is freed under anyone.
+/// A pool that is never dropped ends in the same way when the device is unbound, with a line in the log.
 ///
 /// # Invariants
 ///
 /// Nobody but this object pops from the depot of `shared`, and whoever has the first claim on it and no
-/// bound device: what that one got is not looked into once this object is gone. The pages of `shared`
-/// were allocated for `dev`.
+/// bound device: what that one got is not looked into once the pool has ended. The pages of `shared` were
+/// allocated for the device.
 pub struct Pool<'bound> {
-    _dev: PhantomData<&'bound Device<Bound>>,
     shared: Arc<Shared>,
-    entry: Option<sysfs::Entry>,
-    shrinker: Option<Shrinker>,
+    life: Life<'bound>,
 }
 
 impl<'bound> Pool<'bound> {
@@ -161,23 +153,20 @@ impl<'bound> Pool<'bound> {
     pub fn new(dev: &'bound Device<Bound>, config: Config<'_>, gfp: Flags) -> Result<Self> {
         let (master, geometry) = check(dev, &config)?;
 
-        // INVARIANT: No page was allocated yet, and all pops are in methods of `Self`.
-        let mut pool = Self {
-            _dev: PhantomData,
-            shared: Arc::pin_init(Shared::new(dev, master, &config, &geometry), GFP_KERNEL)?,
-            entry: None,
-            shrinker: None,
-        };
+        let shared = Arc::pin_init(Shared::new(dev, master, &config, &geometry), GFP_KERNEL)?;
+        // SAFETY: The works are dropped here, or by the pool, or by the device that is being unbound: while
+        // it is bound, and when nobody can call the pool's methods, which alone pop.
+        let mut works = unsafe { Works::new(shared.clone()) }?;
         for _ in 0..geometry.initial_pages() {
             // SAFETY: The device is bound, as `'bound` says.
-            unsafe { pool.shared.grow(gfp) }?;
+            unsafe { shared.grow(gfp) }?;
         }
-        pool.entry = Some(sysfs::publish(pool.shared.clone())?);
-        if !config.tide.strict {
-            // SAFETY: Dropping the pool drops the shrinker, while the device is bound and before anything
-            // else goes.
-            pool.shrinker = Some(unsafe { Shrinker::new(&pool.shared) }?);
-        }
+        works.start(!config.tide.strict)?;
+        // INVARIANT: No page was popped from yet, and all pops are in methods of `Self`.
+        let pool = Self {
+            shared,
+            life: Life::new(dev, works)?,
+        };
         // If there are fewer than the low mark already, nobody else would notice before the next pop.
         let due = {
             let mut guarded = pool.shared.guarded.lock();
@@ -330,7 +319,7 @@ impl Pool<'_> {
 
     /// The pool's place in sysfs, which it has as long as it exists.
     pub(crate) fn entry(&self) -> Option<&sysfs::Entry> {
-        self.entry.as_ref()
+        self.life.entry()
     }
 
     /// Adds one page. Sleeps if `gfp` allows it.
@@ -351,56 +340,6 @@ impl From<HandleError> for Error {
             HandleError::OutOfRange => ERANGE,
             HandleError::Stale => ESTALE,
             HandleError::WrongState => EINVAL,
-        }
-    }
-}
-
-impl Drop for Pool<'_> {
-    fn drop(&mut self) {
-        // Nobody looks, grows or shrinks any more once these are gone.
-        drop(self.shrinker.take());
-        drop(self.entry.take());
-        self.shared.background.stop();
-
-        // The compiler knows that the driver's own buffers are home. Others may have some.
-        self.wait_for_others();
-        let (lent, oldest) = self.shared.give_up_loans();
-        if lent != 0 {
-            self.shared.report_loans(lent, oldest);
-        }
-
-        // A C owner may be giving a buffer back right now; it does so under this lock, so if all are
-        // back, nobody is in there any more.
-        let out = self.shared.out();
-        if out != 0 {
-            self.shared.report_leak();
-            // What is out refers to the shared part and to functions of this module: both stay.
-            mem::forget(self.shared.clone());
-            super::stay_loaded();
-        }
-        for number in 0..self.shared.geometry.max_pages() {
-            if self.shared.is_idle(number) {
-                // SAFETY: The device is bound, as `'bound` says. Nobody has a chunk of the page, and
-                // nobody gets one: only the pool, which is being dropped, pops, and a claimant that
-                // was forgotten, of which nobody can get anything any more.
-                unsafe { self.shared.pages.free(number) };
-            }
-        }
-    }
-}
-
-impl Pool<'_> {
-    /// Waits for what C owners and stacks have, with a bound.
-    fn wait_for_others(&self) {
-        let mut left = self.shared.wait_ms;
-        while self.shared.out() != 0 {
-            self.shared.reap(u32::MAX);
-            if self.shared.slots.count().used == 0 || left == 0 {
-                return;
-            }
-            let step = left.min(LOOK_MS);
-            fsleep(Delta::from_millis(step.into()));
-            left -= step;
         }
     }
 }

@@ -380,6 +380,16 @@ impl Shared {
         );
     }
 
+    /// Says that the pool was forgotten.
+    #[cold]
+    pub(super) fn report_forgotten(&self) {
+        dev_err!(
+            self.dev,
+            "mbpool {}: not dropped by its driver, but ended as the device is unbound\n",
+            self.name()
+        );
+    }
+
     /// Whether no chunk of a page is with the driver or on the card.
     pub(super) fn is_idle(&self, page: u32) -> bool {
         (0..self.geometry.chunks()).all(|chunk| self.slots.is_idle(self.index(page, chunk)))

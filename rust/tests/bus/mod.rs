@@ -7,6 +7,7 @@
 pub(crate) mod auxiliary;
 pub(crate) mod bounce;
 mod edu;
+pub(crate) mod forget;
 pub(crate) mod limited;
 pub(crate) mod pci;
 pub(crate) mod platform;
