@@ -24,9 +24,9 @@ pub(crate) fn sleep(ms: i64) {
     fsleep(Delta::from_millis(ms));
 }
 
-/// Waits up to two seconds.
+/// Waits up to twenty seconds, which a busy machine may need.
 pub(crate) fn becomes(mut condition: impl FnMut() -> Outcome<bool>) -> Outcome<bool> {
-    for _ in 0..200 {
+    for _ in 0..2000 {
         if condition()? {
             return Ok(true);
         }
