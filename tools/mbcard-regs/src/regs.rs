@@ -278,6 +278,9 @@ pub mod lab {
     pub const GENERATE: usize = 0x1c;
     /// RW: frames a second that [`GENERATE`] makes; 0 is as many as the card can.
     pub const RATE: usize = 0x20;
+    /// RW: the IPv4 address to which the next frames that [`GENERATE`] makes go as UDP datagrams, its
+    /// first byte in bits 31:24; 0: they are not IP.
+    pub const UDP: usize = 0x24;
 
     /// [`RESULT`]: it was done, or is under way (a storm, a silence).
     pub const RESULT_DONE: u32 = 0;
@@ -286,6 +289,9 @@ pub mod lab {
     /// [`RESULT`]: the card lacks what it takes: group not enabled, return ring full, no buffer, no
     /// handle from before. What was done until then is in [`DONE`].
     pub const RESULT_CANNOT: u32 = 2;
+
+    /// [`GENERATE`]: a number of frames without an end that anybody would wait for.
+    pub const ENDLESS: u16 = 0xffff;
 
     /// [`WIRE`]: loop back.
     pub const LOOPBACK: u32 = 1 << 0;

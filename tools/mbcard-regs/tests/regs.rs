@@ -212,6 +212,7 @@ fn no_two_registers_lie_at_one_place() {
         regs::lab::SEED,
         regs::lab::GENERATE,
         regs::lab::RATE,
+        regs::lab::UDP,
     ] {
         add("lab".to_owned(), regs::LAB_BASE + register);
     }

@@ -220,7 +220,7 @@ impl<H: Host> Card<H> {
 
     /// Puts a frame into a buffer of the group, as [`super::group::Group::deliver`].
     fn deliver(&mut self, group: usize, claim: impl Fn(&FreeEntry) -> u32) -> Option<FreeEntry> {
-        let frame = generate::frame(self.mac, 0, self.misbehaviour.done, FRAME_LENGTH);
+        let frame = generate::frame(self.mac, 0, self.misbehaviour.done, FRAME_LENGTH, None);
         let group = self.groups.get_mut(group)?;
         if self.port.silent || !group.is_enabled() {
             return None;

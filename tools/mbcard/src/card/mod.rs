@@ -231,9 +231,10 @@ impl<H: Host> Card<H> {
         }
     }
 
-    /// Begins to make frames, as [`regs::lab::GENERATE`] does; false if they cannot have that length.
+    /// Begins to make frames that are not IP, as [`regs::lab::GENERATE`] does; false if they cannot
+    /// have that length.
     pub fn generate(&mut self, frames: u32, length: u16, seed: u32, rate: u32) -> bool {
-        self.generator.start(frames, length, seed, rate)
+        self.generator.start(frames, length, seed, rate, None)
     }
 
     /// After what time [`tick`](Card::tick) is to be called; `None` if there is nothing to do by itself.

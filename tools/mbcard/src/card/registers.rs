@@ -5,6 +5,8 @@
 //! It upholds: any access is answered; one that makes no sense is reported in
 //! [`global::ERROR`], changes nothing else, and reads as all ones.
 
+use std::net::Ipv4Addr;
+
 use mbcard_regs as regs;
 use mbcard_regs::global;
 use mbcard_regs::group;
@@ -30,6 +32,7 @@ pub struct Latches {
     pub lab_arg: u64,
     seed: u32,
     rate: u32,
+    udp: u32,
 }
 
 /// The part of BAR 0 that an offset lies in, and the offset there.
@@ -277,6 +280,7 @@ impl<H: Host> Card<H> {
             lab::WIRE => bit(self.loopback, lab::LOOPBACK),
             lab::SEED => self.latches.seed,
             lab::RATE => self.latches.rate,
+            lab::UDP => self.latches.udp,
             _ => return None,
         })
     }
@@ -294,10 +298,18 @@ impl<H: Host> Card<H> {
             lab::WIRE => self.loopback = value != 0,
             lab::SEED => self.latches.seed = value,
             lab::RATE => self.latches.rate = value,
+            lab::UDP => self.latches.udp = value,
             lab::GENERATE => {
-                let frames = u32::from(regs::low_half(value));
+                let frames = match regs::low_half(value) {
+                    lab::ENDLESS => u32::MAX,
+                    frames => u32::from(frames),
+                };
                 let length = regs::low_half(value >> 16);
-                if !self.generate(frames, length, self.latches.seed, self.latches.rate) {
+                let Latches {
+                    seed, rate, udp, ..
+                } = self.latches;
+                let udp = (udp != 0).then_some(Ipv4Addr::from_bits(udp));
+                if !self.generator.start(frames, length, seed, rate, udp) {
                     self.bad_value(value);
                 }
             }
