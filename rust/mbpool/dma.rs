@@ -275,9 +275,20 @@ mod helpers {
     extern "C" {
         pub(super) fn mbpool_page_address(page: *const c_void) -> *mut c_void;
         pub(super) fn mbpool_get_page(page: *mut c_void);
+        pub(super) fn mbpool_put_page(page: *mut c_void);
         pub(super) fn mbpool_page_ref_count(page: *const c_void) -> c_int;
         pub(super) fn mbpool_dma_get_cache_alignment() -> c_int;
     }
+}
+
+/// Gives up a reference to a page that [`Pages::share`] gave. Any context but NMI.
+///
+/// # Safety
+///
+/// The reference is the caller's, who does not use it again.
+pub(crate) unsafe fn put_page(page: NonNull<bindings::page>) {
+    // SAFETY: As the caller promises.
+    unsafe { helpers::mbpool_put_page(page.as_ptr().cast()) };
 }
 
 /// The pages of one pool, by number.

@@ -22,6 +22,11 @@ void mbpool_get_page(struct page *page)
 	get_page(page);
 }
 
+void mbpool_put_page(struct page *page)
+{
+	put_page(page);
+}
+
 int mbpool_page_ref_count(const struct page *page)
 {
 	return page_ref_count(page);

@@ -9,6 +9,7 @@ struct page;
 
 void *mbpool_page_address(const struct page *page);
 void mbpool_get_page(struct page *page);
+void mbpool_put_page(struct page *page);
 int mbpool_page_ref_count(const struct page *page);
 int mbpool_dma_get_cache_alignment(void);
 

@@ -84,15 +84,9 @@ fn pattern(name: u32) -> impl Iterator<Item = u8> {
 pub(crate) fn holds(page: &PageRef, byte: u8) -> bool {
     // SAFETY: We have a reference to the page, so it can be mapped and read.
     unsafe {
-        let bytes = bindings::kmap_local_page(page.page.as_ptr()).cast::<u8>();
-        let all = (0..page.len).all(|at| *bytes.add(at) == byte);
+        let bytes = bindings::kmap_local_page(page.page().as_ptr()).cast::<u8>();
+        let all = (0..page.len()).all(|at| *bytes.add(at) == byte);
         bindings::kunmap_local(bytes.cast());
         all
     }
-}
-
-/// What a stack does with a page that it has read.
-pub(crate) fn let_go(page: &PageRef) {
-    // SAFETY: The reference is ours, and goes once.
-    unsafe { bindings::__free_pages(page.page.as_ptr(), 0) };
 }

@@ -12,7 +12,6 @@ use crate::{
         becomes,
         count,
         holds,
-        let_go,
         sleep,
         Random,
         QUIET, //
@@ -49,6 +48,7 @@ tests![
     marks_that_make_no_sense_are_refused,
     an_alarm_rings_once,
     an_alarm_that_is_dropped_is_silent,
+    an_alarm_outlives_its_pool,
     no_wake_up_is_lost,
     a_page_comes_home_from_the_stack,
     what_cannot_be_lent_is_not,
@@ -282,6 +282,23 @@ fn an_alarm_that_is_dropped_is_silent(on: &Fixture<'_>) -> Outcome {
     Ok(())
 }
 
+/// Rings for nobody.
+struct Mute;
+
+impl Notify for Mute {
+    fn available(&self) {}
+}
+
+fn an_alarm_outlives_its_pool(on: &Fixture<'_>) -> Outcome {
+    let pool = Pool::new(on.dev, Config::new(c"outlive", 4096), GFP_KERNEL)?;
+    let alarm = pool.alarm_for(Mute)?;
+    check!(alarm.arm(1));
+    drop(pool);
+    check!(alarm.arm(1));
+    alarm.disarm();
+    Ok(())
+}
+
 /// One CPU takes what there is and waits for more by alarm alone; the others give back.
 fn no_wake_up_is_lost(on: &Fixture<'_>) -> Outcome {
     const ROUNDS: u32 = 20_000;
@@ -358,19 +375,18 @@ fn a_page_comes_home_from_the_stack(on: &Fixture<'_>) -> Outcome {
     let mut pages = KVVec::new();
     for _ in 0..4 {
         let page = pool.alloc(GFP_KERNEL)?.into_page().map_err(|_| EIO)?;
-        check_eq!(page.len, 4096);
+        check_eq!(page.len(), 4096);
         pages.push(page, GFP_KERNEL)?;
     }
     check_eq!(pool.alloc(GFP_ATOMIC).err(), Some(ENOMEM));
     check_eq!(pool.reap(), 0);
     sysfs::shows("lend", &[("lent", 4), ("used", 4)])?;
     // Not in the order in which they went; the next who wants one gets it at once.
-    let page = pages.remove(2).map_err(|_| EIO)?;
-    let_go(&page);
+    drop(pages.remove(2).map_err(|_| EIO)?);
     drop(pool.alloc(GFP_ATOMIC)?);
     check_eq!(pool.count(), count(3, 0, 1));
     // Without anybody asking, too.
-    pages.iter().for_each(let_go);
+    drop(pages);
     check!(becomes(|| Ok(pool.count() == count(0, 0, 4)))?);
     sysfs::shows("lend", &[("lent", 0), ("grown", 4), ("failures_atomic", 1)])
 }
@@ -403,6 +419,5 @@ fn a_pool_that_goes_leaves_lent_pages_to_the_stack(on: &Fixture<'_>) -> Outcome 
     let page = buffer.into_page().map_err(|_| EIO)?;
     drop(pool);
     check!(holds(&page, 0x5a));
-    let_go(&page);
     Ok(())
 }

@@ -235,6 +235,27 @@ fn a_ring_that_runs_dry_gets_one_more_a_tick() {
     assert_eq!(FillLevel::new(0, 0).level(), 1);
 }
 
+#[test]
+fn a_level_from_high_falls_and_recovers() {
+    let mut fill = FillLevel::new(2, 5).from_high();
+    assert!(fill.is_high() && fill.is_dry());
+    assert_eq!(fill.wanted(100, 1), 5);
+    fill.posted(5);
+    assert!(!fill.is_dry());
+    for tick in 2..10 {
+        fill.overloaded(tick);
+    }
+    assert_eq!(fill.level(), 2);
+    assert!(!fill.is_high());
+    // The card uses up what is too much, and gets nothing until it has less than the level.
+    fill.returned(3);
+    assert_eq!(fill.wanted(100, 10), 0);
+    fill.recover();
+    assert_eq!(fill.wanted(100, 10), 3);
+    fill.reset();
+    assert_eq!((fill.level(), fill.on_card()), (5, 0));
+}
+
 proptest! {
     #[test]
     fn a_page_set_is_a_set(ops in prop::collection::vec((0..16383u32, any::<bool>()), 1..400)) {

@@ -10,7 +10,7 @@
 ///
 /// # Invariants
 ///
-/// `1 <= low <= level <= high`.
+/// `1 <= low <= level <= high`, and `low <= start <= high`.
 ///
 /// # Examples
 ///
@@ -31,6 +31,7 @@
 pub struct FillLevel {
     low: u32,
     high: u32,
+    start: u32,
     level: u32,
     on_card: u32,
     /// The tick of the last change.
@@ -45,10 +46,27 @@ impl FillLevel {
         Self {
             low,
             high: high.max(low),
+            start: low,
             level: low,
             on_card: 0,
             changed: 0,
         }
+    }
+
+    /// The same level, but beginning at the high mark: for a ring that is to take a burst from the
+    /// start.
+    pub fn from_high(self) -> Self {
+        // INVARIANT: `high` is in the range.
+        Self {
+            start: self.high,
+            level: self.high,
+            ..self
+        }
+    }
+
+    /// Whether the level is as high as it gets.
+    pub fn is_high(&self) -> bool {
+        self.level == self.high
     }
 
     /// The present level.
@@ -61,11 +79,15 @@ impl FillLevel {
         self.on_card
     }
 
+    /// Whether the ring runs dry: the card has less than the least that it should.
+    pub fn is_dry(&self) -> bool {
+        self.on_card < self.low
+    }
+
     /// How many buffers to post now, of `room` free places in the ring. `tick` is any clock, jiffies
     /// say; the level changes once a tick.
     pub fn wanted(&mut self, room: u32, tick: u32) -> u32 {
-        // Dry: less than the least that a ring should hold.
-        if self.on_card < self.low && self.level < self.high && tick != self.changed {
+        if self.is_dry() && self.level < self.high && tick != self.changed {
             self.level += 1;
             self.changed = tick;
         }
@@ -90,9 +112,15 @@ impl FillLevel {
         }
     }
 
+    /// The overload is over: begin again at the level of the start.
+    pub fn recover(&mut self) {
+        // INVARIANT: `start` is in the range.
+        self.level = self.start;
+    }
+
     /// The ring was emptied: begin again.
     pub fn reset(&mut self) {
-        self.level = self.low;
+        self.recover();
         self.on_card = 0;
     }
 }

@@ -15,7 +15,10 @@ use core::{
     mem,
     ptr::NonNull, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// What is told that buffers came back.
 pub trait Notify: Send + Sync {
@@ -55,14 +58,27 @@ impl Targets {
 
 /// An alarm: calls its target once when enough chunks are free.
 ///
-/// Register it once, and arm it each time that the pool has run dry.
-pub struct Alarm<'pool, T: Notify> {
-    shared: &'pool Shared,
+/// Register it once, and arm it each time that the pool has run dry. It may outlive the pool, and is
+/// silent then; so a driver can keep the two side by side.
+pub struct Alarm<T: Notify> {
+    shared: Arc<Shared>,
     number: usize,
     target: KBox<T>,
 }
 
 impl Pool<'_> {
+    /// Registers an alarm, not armed, with a target that borrows nothing. Process context; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOSPC`: the pool has 16 alarms.
+    /// - `ENOMEM`.
+    pub fn alarm_for<T: Notify + 'static>(&self, target: T) -> Result<Alarm<T>> {
+        // SAFETY: The target borrows nothing. If the alarm is forgotten, the target is leaked with it, and
+        // nobody calls it once the pool is gone.
+        unsafe { self.alarm(target) }
+    }
+
     /// Registers an alarm, not armed. Process context; may sleep.
     ///
     /// # Safety
@@ -71,10 +87,9 @@ impl Pool<'_> {
     ///
     /// # Errors
     ///
-    /// - `ENOSPC`: the pool has 16 alarms.
-    /// - `ENOMEM`.
-    pub unsafe fn alarm<T: Notify>(&self, target: T) -> Result<Alarm<'_, T>> {
-        let shared = &*self.shared;
+    /// As for [`Pool::alarm_for`].
+    pub unsafe fn alarm<T: Notify>(&self, target: T) -> Result<Alarm<T>> {
+        let shared = self.shared.clone();
         let target = KBox::new(target, GFP_KERNEL)?;
         let pointer: NonNull<dyn Notify + '_> = NonNull::from(&*target);
         // SAFETY: Only the lifetime of what the target borrows is forgotten. As the caller promises, the
@@ -96,7 +111,7 @@ impl Pool<'_> {
     }
 }
 
-impl<T: Notify> Alarm<'_, T> {
+impl<T: Notify> Alarm<T> {
     /// Asks to be told once when at least `threshold` chunks are free. Any context but NMI.
     ///
     /// `false`: they are free already; nobody will be told, try again. `true`: the call comes, from the
@@ -120,7 +135,7 @@ impl<T: Notify> Alarm<'_, T> {
     }
 }
 
-impl<T: Notify> Drop for Alarm<'_, T> {
+impl<T: Notify> Drop for Alarm<T> {
     fn drop(&mut self) {
         let mut guarded = self.shared.guarded.lock();
         guarded.marks.disarm(self.number);

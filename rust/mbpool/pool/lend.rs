@@ -11,11 +11,17 @@ use super::{
     shared::Shared,
     Pool, //
 };
-use crate::core::{
-    lent::Loan,
-    marks::Due, //
+use crate::{
+    core::{
+        lent::Loan,
+        marks::Due, //
+    },
+    dma, //
 };
-use core::ptr::NonNull;
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     prelude::*, //
@@ -24,12 +30,45 @@ use kernel::{
 /// The most loans that are looked at in one go of a caller who wants a chunk.
 const GLANCE: u32 = 16;
 
-/// A buffer as the owner of a `struct page` sees it. The receiver owns one reference to `page`.
+/// A buffer as who deals in pages sees it. Dropping it lets go of it, in any context but NMI.
+///
+/// # Invariants
+///
+/// We have one reference to `page`, whose first `len` bytes are the buffer.
 pub struct PageRef {
-    /// The page.
-    pub page: NonNull<bindings::page>,
+    page: NonNull<bindings::page>,
+    len: usize,
+}
+
+// SAFETY: A reference to a page belongs to no thread.
+unsafe impl Send for PageRef {}
+
+impl PageRef {
     /// Bytes of the buffer, from the start of the page.
-    pub len: usize,
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "a buffer is never empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The page, for as long as we have the reference to it.
+    #[inline]
+    pub fn page(&self) -> NonNull<bindings::page> {
+        self.page
+    }
+
+    /// The page, with the reference to it, which the caller has from now on.
+    #[inline]
+    pub fn into_raw(self) -> NonNull<bindings::page> {
+        ManuallyDrop::new(self).page
+    }
+}
+
+impl Drop for PageRef {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours by the type invariant, and `self` is not used again.
+        unsafe { dma::put_page(self.page) };
+    }
 }
 
 /// The time, as loans are stamped with it.
@@ -76,6 +115,7 @@ impl<'pool> Buffer<'pool> {
         if first {
             shared.background.look_later();
         }
+        // INVARIANT: `share` gave a reference, and the buffer is the one chunk of its page.
         Ok(PageRef { page, len })
     }
 }

@@ -9,6 +9,7 @@
 //! resources are released after the driver's data was dropped, and while the DMA API still works.
 
 use super::{
+    alarm::Targets,
     background::Shrinker,
     shared::Shared, //
 };
@@ -104,6 +105,8 @@ impl Drop for Works {
         drop(self.shrinker.take());
         drop(self.entry.take());
         self.shared.background.stop();
+        // Nor is told of anything: who listens may be in a module that goes after us.
+        self.shared.guarded.lock().targets = Targets::default();
 
         // The compiler knows that the driver's own buffers are home. Others may have some.
         self.wait_for_others();
