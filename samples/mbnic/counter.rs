@@ -23,6 +23,11 @@ impl Counter {
         self.0.store(self.get().wrapping_add(n), Relaxed);
     }
 
+    /// Makes it `n`, for what is no sum.
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
     /// The sum so far.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)

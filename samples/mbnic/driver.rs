@@ -9,8 +9,10 @@
 mod card;
 mod counter;
 mod net;
+mod pace;
 mod ring;
 mod rx;
+mod stock;
 mod tx;
 
 use card::{
@@ -33,12 +35,18 @@ use kernel::{
         Arc, //
     }, //
 };
+use pace::Load;
 
 /// The longest payload: what a large buffer holds besides an Ethernet header and a VLAN tag.
 const MAX_MTU: usize = rx::LARGE - 18;
 
 /// The largest ring of free buffers: the return ring holds those of two, and a ring 16384 entries.
 const MAX_RING: u16 = regs::RING_SIZE_MAX / 2;
+
+/// The smallest ring with zero copy. The stack puts off to free up to 64 packets for each processor that
+/// receives (net.core.skb_defer_max) until that processor receives again, which it would not if they had
+/// all buffers; a pool has twice as many as the ring.
+const MIN_RING_ZERO_COPY: u16 = 64;
 
 /// The names of the groups' vectors.
 const GROUP_NAMES: [&CStr; regs::GROUPS] = [
@@ -98,20 +106,33 @@ impl pci::Driver for Mbnic {
 fn configure<'bound>(card: Arc<Card<'bound>>) -> Result<net::Config<Port<'bound>>> {
     let wanted = module_parameters::groups.value();
     let size = module_parameters::ring.value();
+    let zero_copy = module_parameters::zerocopy.value();
     let groups = usize::try_from(wanted)?.min(card.groups());
-    if groups == 0 || !regs::ring_size_is_valid(u32::from(size)) || size > MAX_RING {
+    let least = if zero_copy == 1 {
+        MIN_RING_ZERO_COPY
+    } else {
+        0
+    };
+    let is_ring = regs::ring_size_is_valid(u32::from(size)) && (least..=MAX_RING).contains(&size);
+    if groups == 0 || zero_copy > 1 || !is_ring {
         dev_err!(
             card.device(),
-            "groups={wanted} ring={size}: out of limits\n"
+            "groups={wanted} zerocopy={zero_copy} ring={size}: out of limits\n"
         );
         return Err(EINVAL);
     }
 
+    let config = rx::Config {
+        size,
+        low: module_parameters::low.value(),
+        zero_copy: zero_copy == 1,
+    };
+    let load = Arc::new(Load::new()?, GFP_KERNEL)?;
     let tx = tx::Shared::new(card.clone(), size)?;
     let mut rx = KVec::with_capacity(groups, GFP_KERNEL)?;
     let mut counters = KVec::with_capacity(groups, GFP_KERNEL)?;
     for (number, &name) in GROUP_NAMES.iter().enumerate().take(groups) {
-        let group = rx::Group::new(card.clone(), number, size)?;
+        let group = rx::Group::new(card.clone(), number, &config, load.clone())?;
         counters.push(group.counters(), GFP_KERNEL)?;
         let vector = number;
         rx.push((group, net::Line { vector, name }), GFP_KERNEL)?;
@@ -192,6 +213,22 @@ impl<'bound> net::Driver for Port<'bound> {
         // Each counter takes two registers.
         self.card.counter(number * 8)
     }
+
+    const VALUES: [&'static CStr; net::VALUES] =
+        [c"fill_small", c"fill_large", c"overloaded", c"starved"];
+
+    fn value(&self, queue: usize, number: usize) -> u64 {
+        let Some(group) = self.rx.get(queue) else {
+            return 0;
+        };
+        let values = [
+            &group.fill_small,
+            &group.fill_large,
+            &group.overloaded,
+            &group.starved,
+        ];
+        values.get(number).map_or(0, |value| value.get())
+    }
 }
 
 impl<'bound> Port<'bound> {
@@ -237,7 +274,15 @@ kernel::module_pci_driver! {
         },
         ring: u16 {
             default: 256,
-            description: "Buffers of either size in a group, a power of two from 2 to 8192 (256)",
+            description: "Buffers of either size in a group, a power of two from 2, 64 with zerocopy, to 8192 (256)",
+        },
+        zerocopy: u8 {
+            default: 0,
+            description: "1: large frames go up the stack as they lie; 0: as copies (0)",
+        },
+        low: u16 {
+            default: 8,
+            description: "Least buffers on the card while a processor is overloaded; 0: all always (8)",
         },
     },
 }

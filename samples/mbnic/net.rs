@@ -11,8 +11,10 @@
 //! | `registration.rs` | `struct net_device`, its operations, its life                   |
 //! | `napi.rs`         | NAPI contexts and the queues that they have to themselves       |
 //! | `watchdog.rs`     | the reset of a card that completes nothing                      |
+//! | `waker.rs`        | a poll without an interrupt                                     |
 //! | `skb.rs`          | packets                                                         |
 //! | `ethtool.rs`      | the card's own counters                                         |
+//! | `sysfs.rs`        | values of the receive queues                                    |
 //! | `irq.rs`          | MSI-X vectors and their handlers                                |
 //! | `bindings.rs`     | what bindgen makes of `helpers.h`; `helpers.c`: inlines of C    |
 
@@ -23,6 +25,8 @@ mod irq;
 mod napi;
 mod registration;
 mod skb;
+mod sysfs;
+mod waker;
 mod watchdog;
 
 pub(crate) use self::device::{
@@ -44,3 +48,8 @@ pub(crate) use self::registration::{
     Registration, //
 };
 pub(crate) use self::skb::Skb;
+pub(crate) use self::sysfs::VALUES;
+pub(crate) use self::waker::{
+    Alarm,
+    Waker, //
+};

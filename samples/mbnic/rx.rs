@@ -8,8 +8,10 @@
 //! 1. the card writes it into a buffer, puts the buffer's handle and the frame's length into the
 //!    return ring, and raises the group's interrupt;
 //! 2. the stack polls the group: the pool checks the handle and gives the buffer;
-//! 3. the frame is copied into a packet, which goes up the stack;
-//! 4. the buffer is posted: the card has it again, under a new handle.
+//! 3. the frame goes up the stack in a packet: as a copy, or, with the module's parameter `zerocopy`, all
+//!    but its headers as it lies, in the buffer's page;
+//! 4. a buffer that was copied is posted: the card has it again, under a new handle. For one that went
+//!    up, another is; it comes home to its pool when the stack lets go of it.
 //!
 //! Nothing that the card says is believed. The pool refuses a handle that is not on the card,
 //! and a length past the end of the buffer is refused here. Either costs that frame and no more.
@@ -19,36 +21,44 @@ use crate::{
         regs::{
             self,
             group,
-            FreeEntry,
             ReturnEntry, //
         },
         Card, //
     },
     counter::Counter,
     net,
-    ring::Ring, //
+    pace::{
+        Load,
+        Pace,
+        Turn, //
+    },
+    ring::Ring,
+    stock::{
+        self,
+        Stock, //
+    }, //
 };
 use kernel::{
+    dma::DataDirection,
     prelude::*,
     str::CString,
     sync::Arc, //
 };
 use mbpool::{
-    Handle,
-    Pool,
-    Posted, //
+    Buffer,
+    Handle, //
 };
 
-/// Size in bytes of a small buffer.
+/// Size in bytes of a small buffer, and of the longest frame that is copied in any case.
 const SMALL: usize = 256;
 /// Size in bytes of a large buffer, and so of the longest frame.
 pub(crate) const LARGE: usize = 2048;
-/// Bits at the top of a handle that tell the card's pools apart: two of each of its eight groups.
-const STOCK_BITS: u32 = 4;
+/// How much of a frame is copied to where the stack looks for headers, when the rest is not.
+const HEADERS: usize = 128;
 /// Size in bytes of the pages that a pool is made of.
 pub(crate) const PAGE: usize = 16384;
 
-/// What a group counts.
+/// What a group counts, and the values that it shows.
 #[derive(Default)]
 pub(crate) struct Counters {
     /// Frames given to the stack.
@@ -61,6 +71,24 @@ pub(crate) struct Counters {
     pub(crate) length_errors: Counter,
     /// Frames dropped for want of memory.
     pub(crate) dropped: Counter,
+    /// How many small buffers the card is to have.
+    pub(crate) fill_small: Counter,
+    /// How many large ones.
+    pub(crate) fill_large: Counter,
+    /// Ticks of which the receive path took more than its part.
+    pub(crate) overloaded: Counter,
+    /// How often the pool was dry since the stack had the buffers.
+    pub(crate) starved: Counter,
+}
+
+/// What a group is to be like.
+pub(crate) struct Config {
+    /// Buffers of either size.
+    pub(crate) size: u16,
+    /// The least that the card has while a processor is overloaded; 0: all in any case.
+    pub(crate) low: u16,
+    /// Whether large frames go up the stack as they lie.
+    pub(crate) zero_copy: bool,
 }
 
 /// A receive group of the card.
@@ -70,11 +98,14 @@ pub(crate) struct Group<'bound> {
     small: Stock<'bound>,
     large: Stock<'bound>,
     returned: Ring,
+    pace: Pace,
+    waker: net::Waker,
     counters: Arc<Counters>,
 }
 
 impl net::Poll for Group<'_> {
     fn poll(&mut self, napi: &net::Context<'_>, budget: usize) -> usize {
+        let turn = self.pace.begin(napi);
         let mut done = 0;
         while done < budget {
             let Some(entry) = self.returned.pop() else {
@@ -83,21 +114,26 @@ impl net::Poll for Group<'_> {
             self.receive(napi, &entry);
             done += 1;
         }
+        // With budget left we are through: the next frame, or the clock, shall have us polled again.
+        let through = done < budget;
 
-        self.small.show(&self.card);
-        self.large.show(&self.card);
-        // With budget left we are through: the next frame shall raise the interrupt.
+        self.refill(&turn, through);
         self.card.doorbell(
             self.register(group::RETURN),
             self.returned.index(),
-            done < budget,
+            through && !self.pace.is_on(),
         );
+        self.pace.end(&turn, through);
         done
+    }
+
+    fn waker(&self) -> Option<net::Waker> {
+        Some(self.waker.clone())
     }
 }
 
 impl<'bound> Group<'bound> {
-    /// Takes one buffer back from the card, its frame up the stack, and the buffer to the card again.
+    /// Takes one buffer back from the card, and its frame up the stack.
     fn receive(&mut self, napi: &net::Context<'_>, entry: &ReturnEntry) {
         let handle = Handle::from_raw(entry.handle);
         let stocks = [&mut self.small, &mut self.large];
@@ -110,56 +146,123 @@ impl<'bound> Group<'bound> {
             self.counters.errors.add(1);
             return;
         };
-        let frame = usize::try_from(entry.length)
-            .ok()
-            .and_then(|len| buffer.get(..len));
-        match frame {
-            _ if entry.error => self.counters.errors.add(1),
-            None => self.counters.bad_length(),
-            Some(frame) => self.counters.deliver(napi, frame),
-        }
-        // Used -> on card.
-        let posted = buffer.post();
+        stock.fill.returned(1);
+        // From here on the bytes of the frame are ours to read, and no others: a longer one is refused.
+        let from_card = |len: &usize| buffer.sync(0, *len, DataDirection::FromDevice).is_ok();
+        let len = usize::try_from(entry.length).ok().filter(from_card);
+        let left = match len {
+            _ if entry.error => self.counters.unusable(buffer),
+            None => self.counters.bad_length(buffer),
+            Some(len) if stock.lends() && len > SMALL => self.counters.lend(napi, buffer, len),
+            Some(len) => self.counters.copy(napi, buffer, len),
+        };
+        // Used -> on card; or, if the card is not to have it yet, used -> free.
+        let Some(buffer) = left.filter(|_| !self.pace.is_on()) else {
+            return;
+        };
+        let posted = stock::to_card(buffer);
         if stock.push(posted).is_err() {
             self.counters.errors.add(1);
         }
     }
 
-    /// Makes the pools and the rings of a group, which hold `size` buffers of either kind. Sleeps.
-    pub(crate) fn new(card: Arc<Card<'bound>>, number: usize, size: u16) -> Result<Self> {
-        let dev = card.device();
+    /// Gives the card as many buffers as it is to have: at once, or once a tick while the processor is
+    /// overloaded.
+    fn refill(&mut self, turn: &Turn, through: bool) {
+        let stocks = [&mut self.small, &mut self.large];
+        let is_due = self.pace.is_due(turn, through);
+        if turn.is_overloaded {
+            self.pace.on();
+            self.counters.overloaded.add(1);
+        } else if is_due && self.pace.is_on() && stocks.iter().all(|stock| stock.is_at_ease()) {
+            self.pace.off();
+        }
+        for stock in stocks {
+            if turn.is_overloaded {
+                stock.fill.overloaded(turn.tick);
+            } else if !self.pace.is_on() {
+                stock.fill.recover();
+            }
+            if is_due && stock.refill(turn.tick) {
+                self.counters.starved.add(1);
+            }
+            stock.show(&self.card);
+        }
+        self.counters.fill_small.set(self.small.fill.level().into());
+        self.counters.fill_large.set(self.large.fill.level().into());
+    }
+
+    /// Makes the pools and the rings of a group. Sleeps.
+    pub(crate) fn new(
+        card: Arc<Card<'bound>>,
+        number: usize,
+        config: &Config,
+        load: Arc<Load>,
+    ) -> Result<Self> {
+        let size = config.size;
+        let waker = net::Waker::new()?;
         let small = CString::try_from_fmt(fmt!("rx{number}-small"))?;
         let large = CString::try_from_fmt(fmt!("rx{number}-large"))?;
         let base = |ring| regs::group_register(number, ring);
         let tag = u32::try_from(number)? * 2;
+        let small = stock::Config {
+            name: &small,
+            chunk: SMALL,
+            size,
+            base: base(group::SMALL),
+            tag,
+            low: config.low,
+            lend: None,
+        };
+        let large = stock::Config {
+            name: &large,
+            chunk: LARGE,
+            size,
+            base: base(group::LARGE),
+            tag: tag + 1,
+            low: config.low,
+            lend: config.zero_copy.then(|| waker.clone()),
+        };
         Ok(Self {
-            small: Stock::new(&card, &small, SMALL, size, base(group::SMALL), tag)?,
-            large: Stock::new(&card, &large, LARGE, size, base(group::LARGE), tag + 1)?,
+            small: Stock::new(&card, small)?,
+            large: Stock::new(&card, large)?,
             // All buffers may come back before we look.
-            returned: Ring::new(dev, size.checked_mul(2).ok_or(EINVAL)?)?,
+            returned: Ring::new(card.device(), size.checked_mul(2).ok_or(EINVAL)?)?,
+            pace: Pace::new(load, waker.clone(), config.low == 0),
+            waker,
             counters: Arc::new(Counters::default(), GFP_KERNEL)?,
             number,
             card,
         })
     }
 
-    /// Puts all buffers on the card and enables the group; the card was reset. Sleeps.
+    /// Puts the buffers on the card and enables the group; the card was reset. Sleeps.
     pub(crate) fn start(&mut self) -> Result {
         self.reclaim();
         self.returned.clear();
         self.card
             .set_ring(self.register(group::RETURN), &self.returned);
-        self.small.lay_out(&self.card);
-        self.large.lay_out(&self.card);
+        for stock in [&mut self.small, &mut self.large] {
+            stock.lay_out(&self.card);
+        }
         self.card.enable(self.register(group::CONTROL))?;
-        self.small.fill(&self.card)?;
-        self.large.fill(&self.card)
+        for stock in [&mut self.small, &mut self.large] {
+            match stock.fill(0, GFP_KERNEL) {
+                // The stack has them. The first poll, which comes at once, sees to it.
+                Err(_) if stock.lends() => (),
+                result => result?,
+            }
+            stock.show(&self.card);
+        }
+        Ok(())
     }
 
-    /// Takes back all buffers that are on the card, which was reset and no longer knows them.
+    /// Takes back all buffers that are on the card, which was reset and no longer knows them. The group is
+    /// not polled.
     pub(crate) fn reclaim(&mut self) {
-        self.small.pool.reclaim_card();
-        self.large.pool.reclaim_card();
+        self.pace.off();
+        self.small.reclaim();
+        self.large.reclaim();
     }
 
     /// What the group counts.
@@ -172,105 +275,68 @@ impl<'bound> Group<'bound> {
     }
 }
 
+/// What becomes of a buffer. Each answers the buffer if it is still ours.
 impl Counters {
-    /// Copies a frame into a packet and hands that to the stack.
-    fn deliver(&self, napi: &net::Context<'_>, frame: &[u8]) {
-        let Some(skb) = napi.copy_to_skb(frame) else {
+    /// Hands the stack a copy of the frame, of which the buffer has `len` bytes.
+    fn copy<'a>(
+        &self,
+        napi: &net::Context<'_>,
+        buffer: Buffer<'a>,
+        len: usize,
+    ) -> Option<Buffer<'a>> {
+        let skb = buffer.get(..len).and_then(|frame| napi.copy_to_skb(frame));
+        self.deliver(napi, skb, len);
+        Some(buffer)
+    }
+
+    /// Hands the stack the frame as it lies, but for a copy of its headers.
+    fn lend<'a>(
+        &self,
+        napi: &net::Context<'_>,
+        buffer: Buffer<'a>,
+        len: usize,
+    ) -> Option<Buffer<'a>> {
+        let skb = buffer
+            .get(..HEADERS)
+            .and_then(|headers| napi.copy_to_skb(headers));
+        let Some(mut skb) = skb else {
+            self.deliver(napi, None, len);
+            return Some(buffer);
+        };
+        match buffer.into_page() {
+            Ok(page) => {
+                // Used -> lent. It comes home when the stack has let go of the page.
+                let skb = skb.append_page(page, HEADERS..len).is_ok().then_some(skb);
+                self.deliver(napi, skb, len);
+                None
+            }
+            Err(buffer) => self.copy(napi, buffer, len),
+        }
+    }
+
+    /// Hands a packet of `len` bytes to the stack, or counts that there was no memory for it.
+    fn deliver(&self, napi: &net::Context<'_>, skb: Option<net::Skb>, len: usize) {
+        let Some(skb) = skb else {
             self.dropped.add(1);
             return;
         };
         if napi.receive(skb).is_err() {
-            self.bad_length();
+            self.errors.add(1);
+            self.length_errors.add(1);
             return;
         }
         self.packets.add(1);
         // CAST: Widens.
-        self.bytes.add(frame.len() as u64);
+        self.bytes.add(len as u64);
     }
 
-    fn bad_length(&self) {
+    fn unusable<'a>(&self, buffer: Buffer<'a>) -> Option<Buffer<'a>> {
         self.errors.add(1);
+        Some(buffer)
+    }
+
+    fn bad_length<'a>(&self, buffer: Buffer<'a>) -> Option<Buffer<'a>> {
         self.length_errors.add(1);
-    }
-}
-
-/// Buffers of one size: their pool, and the ring in which the card finds those that are free.
-struct Stock<'bound> {
-    pool: Pool<'bound>,
-    ring: Ring,
-    base: usize,
-    /// What the pool's handles carry in their user bits.
-    tag: u32,
-    chunk: u32,
-    /// How far the card was shown the ring.
-    shown: u16,
-}
-
-impl<'bound> Stock<'bound> {
-    fn new(
-        card: &Card<'bound>,
-        name: &CStr,
-        chunk: usize,
-        size: u16,
-        base: usize,
-        tag: u32,
-    ) -> Result<Self> {
-        let pages = (usize::from(size) * chunk).div_ceil(PAGE);
-        let config = mbpool::Config::new(name, chunk)
-            .align(64)
-            .page_size(PAGE)
-            .max_pages(u32::try_from(pages)?)
-            .user_bits(STOCK_BITS, 0);
-        Ok(Self {
-            pool: Pool::new(card.device(), config, GFP_KERNEL)?,
-            ring: Ring::new(card.device(), size)?,
-            base,
-            tag,
-            chunk: u32::try_from(chunk)?,
-            shown: 0,
-        })
-    }
-
-    /// Tells the card where the ring is.
-    fn lay_out(&mut self, card: &Card<'_>) {
-        self.ring.clear();
-        self.shown = 0;
-        card.set_ring(self.base, &self.ring);
-    }
-
-    /// Gives the card as many buffers as the ring holds. What the pool lacks it allocates.
-    fn fill(&mut self, card: &Card<'_>) -> Result {
-        for _ in 0..self.ring.size() {
-            // Free -> on card.
-            let posted = self.pool.post(GFP_KERNEL)?;
-            self.push(posted)?;
-        }
-        self.show(card);
-        Ok(())
-    }
-
-    /// Whether a handle is one of ours, to go by what it says.
-    fn owns(&self, handle: Handle) -> bool {
-        self.pool.user_bits(handle) == (self.tag, 0)
-    }
-
-    /// Puts a buffer into the ring, which has room: no more buffers are on the card than it holds.
-    fn push(&mut self, posted: Posted) -> Result {
-        let handle = self.pool.with_user_bits(posted.handle, self.tag, 0)?;
-        let entry = FreeEntry {
-            address: posted.dma,
-            handle: handle.into_raw(),
-            size: self.chunk,
-        };
-        self.ring.push(entry.encode());
-        Ok(())
-    }
-
-    /// Shows the card what was put into the ring, if anything was.
-    fn show(&mut self, card: &Card<'_>) {
-        if self.shown != self.ring.index() {
-            self.shown = self.ring.index();
-            card.doorbell(self.base, self.shown, false);
-        }
+        self.unusable(buffer)
     }
 }

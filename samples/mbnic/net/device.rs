@@ -8,7 +8,8 @@ use super::{
         Napi,
         Poll, //
     },
-    skb::Skb, //
+    skb::Skb,
+    sysfs::VALUES, //
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -154,6 +155,12 @@ pub(crate) trait Driver: Send + Sync {
 
     /// The counter of that number.
     fn counter(&self, number: usize) -> u64;
+
+    /// The names of the values that sysfs shows of each receive queue.
+    const VALUES: [&'static CStr; VALUES];
+
+    /// The value of that number of a receive queue; 0 of a queue that is not there.
+    fn value(&self, queue: usize, number: usize) -> u64;
 }
 
 /// All queues of a driver, while neither polling nor transmission goes on.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The inline functions and macros of the network stack that net/ uses, as functions that Rust can
- * link to. One line each, nothing of our own.
+ * link to. One line each, nothing of our own but mbnic_softirq_delays_a_task().
  */
 #include "helpers.h"
 
@@ -33,6 +33,21 @@ void mbnic_set_ethtool_ops(struct net_device *dev, const struct ethtool_ops *ops
 void mbnic_set_max_mtu(struct net_device *dev, unsigned int mtu)
 {
 	dev->max_mtu = mtu;
+}
+
+void mbnic_set_rx_queue_group(struct net_device *dev, const struct attribute_group *group)
+{
+	dev->sysfs_rx_queue_group = group;
+}
+
+struct net_device *mbnic_rx_queue_dev(const struct netdev_rx_queue *queue)
+{
+	return queue->dev;
+}
+
+unsigned int mbnic_rx_queue_index(struct netdev_rx_queue *queue)
+{
+	return get_netdev_rx_queue_index(queue);
 }
 
 void mbnic_eth_hw_addr_set(struct net_device *dev, const u8 *addr)
@@ -101,6 +116,12 @@ struct net_device *mbnic_napi_dev(const struct napi_struct *napi)
 	return napi->dev;
 }
 
+bool mbnic_softirq_delays_a_task(void)
+{
+	return in_serving_softirq() && !is_idle_task(current) &&
+	       (!(current->flags & PF_KTHREAD) || !single_task_running());
+}
+
 unsigned int mbnic_skb_len(const struct sk_buff *skb)
 {
 	return skb->len;
@@ -114,6 +135,16 @@ int mbnic_skb_tailroom(const struct sk_buff *skb)
 void mbnic_skb_put_data(struct sk_buff *skb, const void *data, unsigned int len)
 {
 	skb_put_data(skb, data, len);
+}
+
+bool mbnic_skb_has_room_for_frag(const struct sk_buff *skb)
+{
+	return skb_shinfo(skb)->nr_frags < MAX_SKB_FRAGS;
+}
+
+void mbnic_skb_add_rx_frag(struct sk_buff *skb, struct page *page, int off, int size)
+{
+	skb_add_rx_frag(skb, skb_shinfo(skb)->nr_frags, page, off, size, page_size(page));
 }
 
 void mbnic_skb_set_protocol(struct sk_buff *skb, struct net_device *dev)

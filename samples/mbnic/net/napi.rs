@@ -10,7 +10,8 @@
 use super::{
     bindings,
     device::Device,
-    skb::Skb, //
+    skb::Skb,
+    waker::Waker, //
 };
 use core::{
     cell::UnsafeCell,
@@ -33,6 +34,11 @@ pub(crate) trait Poll: Send {
     /// the next interrupt, and therefore has enabled that before it returned: an interrupt that comes
     /// until then is not lost.
     fn poll(&mut self, napi: &Context<'_>, budget: usize) -> usize;
+
+    /// What is to wake the context that polls this, if anything but the interrupt.
+    fn waker(&self) -> Option<Waker> {
+        None
+    }
 }
 
 /// A NAPI context and its queue.
@@ -47,6 +53,7 @@ pub(crate) trait Poll: Send {
 pub(super) struct Napi<Q> {
     #[pin]
     napi: Opaque<bindings::napi_struct>,
+    waker: Option<Waker>,
     queue: UnsafeCell<Q>,
     #[pin]
     _pin: PhantomPinned,
@@ -63,6 +70,7 @@ impl<Q: Poll> Napi<Q> {
         // INVARIANT: It is attached to nothing.
         pin_init!(Self {
             napi: Opaque::zeroed(),
+            waker: queue.waker(),
             queue: UnsafeCell::new(queue),
             _pin: PhantomPinned,
         })
@@ -84,6 +92,10 @@ impl<Q: Poll> Napi<Q> {
         unsafe {
             bindings::mbnic_netif_napi_add(dev.as_ptr(), self.as_raw(), Some(Self::poll));
         }
+        if let Some(waker) = &self.waker {
+            // SAFETY: The context was just attached; `detach` keeps the rest.
+            unsafe { waker.connect(self.as_raw()) };
+        }
     }
 
     /// Removes the context from its network device and waits for those who look at it. May sleep.
@@ -92,7 +104,10 @@ impl<Q: Poll> Napi<Q> {
     ///
     /// `self` is attached, and disabled.
     pub(super) unsafe fn detach(&self) {
-        // SAFETY: By the requirements of this function.
+        if let Some(waker) = &self.waker {
+            waker.disconnect();
+        }
+        // SAFETY: By the requirements of this function. It waits for a grace period, as the waker wants.
         unsafe { bindings::mbnic_netif_napi_del(self.as_raw()) };
     }
 
@@ -199,6 +214,13 @@ impl Context<'_> {
             bindings::mbnic_napi_gro_receive(self.0, skb);
         }
         Ok(())
+    }
+
+    /// Whether a task waits for this processor while the poll runs, and the scheduler has no say in it: not if
+    /// the processor would be idle, nor if the poll runs in a thread of its own.
+    pub(crate) fn delays_a_task(&self) -> bool {
+        // SAFETY: The function has no requirements.
+        unsafe { bindings::mbnic_softirq_delays_a_task() }
     }
 
     /// Lets the stack transmit again, if it was told to stop.

@@ -20,6 +20,7 @@ use super::{
     },
     napi::Napi,
     skb::Skb,
+    sysfs,
     watchdog::Watchdog, //
 };
 use core::{
@@ -212,6 +213,7 @@ impl<'bound, T: Driver + 'bound> Registration<'bound, T> {
             bindings::mbnic_set_netdev_dev(dev.as_ptr(), parent);
             bindings::mbnic_set_netdev_ops(dev.as_ptr(), &Self::OPS);
             bindings::mbnic_set_ethtool_ops(dev.as_ptr(), &ethtool::Ops::<T>::OPS);
+            bindings::mbnic_set_rx_queue_group(dev.as_ptr(), &sysfs::Files::<T>::GROUP);
             bindings::mbnic_set_max_mtu(dev.as_ptr(), max_mtu);
             bindings::mbnic_eth_hw_addr_set(dev.as_ptr(), address.as_ptr());
             bindings::netif_carrier_off(dev.as_ptr());

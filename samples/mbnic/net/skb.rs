@@ -3,8 +3,12 @@
 //! An owned `struct sk_buff`.
 
 use super::bindings;
-use core::ptr::NonNull;
+use core::{
+    ops::Range,
+    ptr::NonNull, //
+};
 use kernel::prelude::*;
+use mbpool::PageRef;
 
 /// A packet of the stack. Dropping it frees it, and counts it as dropped; see [`Skb::consume`].
 ///
@@ -66,6 +70,26 @@ impl Skb {
         // SAFETY: The packet is valid and ours alone by the type invariant, and has room for `len`
         // more bytes at its tail; `data` holds that many.
         unsafe { bindings::mbnic_skb_put_data(self.0.as_ptr(), data.as_ptr().cast(), len) };
+        Ok(())
+    }
+
+    /// Appends a part of a page, which the packet holds from now on and accounts for as a whole: `EINVAL`
+    /// if the page's buffer is shorter, `ENOSPC` if the packet has no room for a fragment.
+    pub(crate) fn append_page(&mut self, page: PageRef, part: Range<usize>) -> Result {
+        let len = part.end.checked_sub(part.start).ok_or(EINVAL)?;
+        if part.end > page.len() {
+            return Err(EINVAL);
+        }
+        let (offset, len) = (c_int::try_from(part.start)?, c_int::try_from(len)?);
+        // SAFETY: The packet is valid by the type invariant.
+        if !unsafe { bindings::mbnic_skb_has_room_for_frag(self.0.as_ptr()) } {
+            return Err(ENOSPC);
+        }
+        // SAFETY: The packet is valid and ours alone by the type invariant, and has room for a fragment.
+        // The part lies in the page, to which the packet gets our reference.
+        unsafe {
+            bindings::mbnic_skb_add_rx_frag(self.0.as_ptr(), page.into_raw().as_ptr(), offset, len)
+        };
         Ok(())
     }
 
