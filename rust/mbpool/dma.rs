@@ -495,6 +495,11 @@ impl Pages {
 #[derive(Clone, Copy)]
 pub(crate) struct Addresses<'pages>(&'pages [UnsafeCell<DmaAddress>]);
 
+// SAFETY: As for [`Pages`], of which it is a part: nothing is written while others may read it.
+unsafe impl Send for Addresses<'_> {}
+// SAFETY: As above.
+unsafe impl Sync for Addresses<'_> {}
+
 impl Addresses<'_> {
     /// Where a chunk at `position` in page `number` is.
     ///

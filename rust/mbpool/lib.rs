@@ -105,6 +105,7 @@ pub use self::{
         Buffer,
         Cache,
         Ext,
+        Lane,
         Notify,
         PageRef,
         Peek,

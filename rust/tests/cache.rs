@@ -46,6 +46,7 @@ tests![
     a_batch_goes_home,
     a_cache_in_any_context,
     there_are_so_many_caches,
+    a_cache_may_outlive_its_pool,
     each_cpu_its_cache,
 ];
 
@@ -55,7 +56,8 @@ fn config(name: &'static CStr) -> Config<'static> {
 
 fn a_cache_is_a_pool_of_its_own_queue(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"cache"), GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let mut buffer = cache.alloc(GFP_KERNEL)?;
     mark(&mut buffer, 1);
     check_eq!(pool.count().used, 1);
@@ -102,6 +104,7 @@ fn a_cache_is_a_pool_of_its_own_queue(on: &Fixture<'_>) -> Outcome {
 fn nobody_else_takes_what_a_cache_posted(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"owners"), GFP_KERNEL)?;
     let (mut one, mut two) = (pool.cache()?, pool.cache()?);
+    let (mut one, mut two) = (one.on(&pool)?, two.on(&pool)?);
     let wrong = Some(HandleError::WrongState);
     let mine = one.post(GFP_KERNEL)?.handle;
     let yours = two.post(GFP_KERNEL)?.handle;
@@ -124,16 +127,18 @@ fn nobody_else_takes_what_a_cache_posted(on: &Fixture<'_>) -> Outcome {
 fn a_cache_that_goes_leaves_everything_to_the_pool(on: &Fixture<'_>) -> Outcome {
     let config = config(c"gone").max_pages(40).initial_pages(40);
     let pool = Pool::new(on.dev, config, GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let handle = cache.post(GFP_KERNEL)?.handle;
     let buffer = cache.alloc(GFP_KERNEL)?;
     check_eq!(pool.count(), count(1, 1, 158));
     sysfs::shows("gone", &[("cached", 62), ("allocations", 2), ("free", 158)])?;
-    drop(cache);
+    drop(stock);
     sysfs::shows("gone", &[("cached", 0), ("allocations", 2), ("free", 158)])?;
     // A new cache has the number of the old one, and nothing that was its.
     let mut next = pool.cache()?;
-    check_eq!(next.take(handle).err(), Some(HandleError::WrongState));
+    let found = next.on(&pool)?.take(handle).err();
+    check_eq!(found, Some(HandleError::WrongState));
     // The pool has it, under the same handle.
     drop(pool.take(handle)?);
     drop(buffer);
@@ -149,7 +154,8 @@ fn a_cache_that_goes_leaves_everything_to_the_pool(on: &Fixture<'_>) -> Outcome 
 
 fn a_cache_takes_and_gives_by_halves(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"halves").initial_pages(128), GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let mut buffers = KVVec::new();
     for taken in 1..=200u64 {
         buffers.push(cache.alloc(GFP_KERNEL)?, GFP_KERNEL)?;
@@ -168,6 +174,7 @@ fn a_cache_takes_and_gives_by_halves(on: &Fixture<'_>) -> Outcome {
 fn a_cache_at_the_limit_of_its_pool(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"limit").max_pages(2), GFP_KERNEL)?;
     let (mut one, mut two) = (pool.cache()?, pool.cache()?);
+    let (mut one, mut two) = (one.on(&pool)?, two.on(&pool)?);
     let first = one.alloc(GFP_KERNEL)?;
     let mut all = KVVec::new();
     while let Ok(buffer) = two.alloc(GFP_KERNEL | QUIET) {
@@ -188,6 +195,7 @@ fn buffers_go_between_pool_and_caches(on: &Fixture<'_>) -> Outcome {
     let other = Pool::new(on.dev, config(c"other"), GFP_KERNEL)?;
     let pool = Pool::new(on.dev, config(c"between"), GFP_KERNEL)?;
     let (mut one, mut two) = (pool.cache()?, pool.cache()?);
+    let (mut one, mut two) = (one.on(&pool)?, two.on(&pool)?);
     // From the pool to one, from one to two, and home.
     let buffer = pool.alloc(GFP_KERNEL)?;
     let there = buffer.dma_address();
@@ -210,7 +218,8 @@ fn buffers_go_between_pool_and_caches(on: &Fixture<'_>) -> Outcome {
 
 fn a_peek_of_a_cache(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"peek"), GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let mut buffer = cache.alloc(GFP_KERNEL)?;
     mark(&mut buffer, 3);
     let posted = cache.post_buffer(buffer);
@@ -231,7 +240,8 @@ fn a_peek_of_a_cache(on: &Fixture<'_>) -> Outcome {
 fn many_at_once(on: &Fixture<'_>) -> Outcome {
     let other = Pool::new(on.dev, config(c"other"), GFP_KERNEL)?;
     let pool = Pool::new(on.dev, config(c"many"), GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let mut handles = KVVec::new();
     let posted = cache.post_each(100, GFP_KERNEL, |posted| {
         let _ = handles.push(posted.handle, GFP_ATOMIC);
@@ -305,7 +315,8 @@ fn a_batch_goes_home(on: &Fixture<'_>) -> Outcome {
 
 fn a_cache_in_any_context(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"context").initial_pages(16), GFP_KERNEL)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     for context in [Context::Process, Context::SoftIrq, Context::HardIrq] {
         run_in(context, || {
             for _ in 0..200 {
@@ -317,7 +328,7 @@ fn a_cache_in_any_context(on: &Fixture<'_>) -> Outcome {
             Ok(())
         })?;
     }
-    drop(cache);
+    drop(stock);
     check_eq!(pool.count(), count(0, 0, 64));
     sysfs::shows("context", &[("allocations", 600), ("grown", 16)])
 }
@@ -334,11 +345,26 @@ fn there_are_so_many_caches(on: &Fixture<'_>) -> Outcome {
     Ok(())
 }
 
+fn a_cache_may_outlive_its_pool(on: &Fixture<'_>) -> Outcome {
+    let other = Pool::new(on.dev, config(c"other"), GFP_KERNEL)?;
+    let pool = Pool::new(on.dev, config(c"outlive").initial_pages(1), GFP_KERNEL)?;
+    let mut stock = pool.cache()?;
+    check_eq!(stock.on(&other).err(), Some(EINVAL));
+    // Three stay in its stock, which is no leak: scripts/suites/pool.guest looks for what is.
+    drop(stock.on(&pool)?.alloc(GFP_KERNEL)?);
+    sysfs::shows("outlive", &[("cached", 3), ("free", 4)])?;
+    drop(pool);
+    check_eq!(stock.on(&other).err(), Some(EINVAL));
+    drop(stock);
+    Ok(())
+}
+
 /// Each CPU has a cache of its own and does all that there is; nothing is lost, and nobody gets another's.
 fn each_cpu_its_cache(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"cpus").max_pages(128), GFP_KERNEL)?;
     on_each_cpu(|cpu| {
-        let mut cache = pool.cache()?;
+        let mut stock = pool.cache()?;
+        let mut cache = stock.on(&pool)?;
         let mut random = Random::new(cpu + 1);
         let mut used = KVVec::new();
         let mut card: KVVec<(Handle, u32)> = KVVec::new();

@@ -142,7 +142,8 @@ impl<'bound> Group<'bound> {
             return;
         };
         // On card -> used. What is no handle, or one that the card has not, ends here.
-        let Ok(buffer) = stock.pool.take(handle) else {
+        let taken = stock.cache.on(&stock.pool);
+        let Ok(buffer) = taken.and_then(|mut lane| Ok(lane.take(handle)?)) else {
             self.counters.errors.add(1);
             return;
         };
@@ -160,8 +161,9 @@ impl<'bound> Group<'bound> {
         let Some(buffer) = left.filter(|_| !self.pace.is_on()) else {
             return;
         };
-        let posted = stock::to_card(buffer);
-        if stock.push(posted).is_err() {
+        let lane = stock.cache.on(&stock.pool);
+        let posted = lane.map(|mut lane| stock::to_card(&mut lane, buffer));
+        if posted.and_then(|posted| stock.push(posted)).is_err() {
             self.counters.errors.add(1);
         }
     }

@@ -21,8 +21,10 @@ use mbpool::{
     Alarm,
     Backing,
     Buffer,
+    Cache,
     FillLevel,
     Handle,
+    Lane,
     Notify,
     Pool,
     Posted, //
@@ -55,6 +57,8 @@ pub(crate) struct Config<'a> {
 /// Buffers of one size.
 pub(crate) struct Stock<'bound> {
     pub(crate) pool: Pool<'bound>,
+    /// The group's own free buffers, which it gets at without a lock.
+    pub(crate) cache: Cache,
     pub(crate) fill: FillLevel,
     /// Tells when a buffer comes back from the stack; none if the stack does not get any.
     alarm: Option<Alarm<net::Waker>>,
@@ -67,10 +71,10 @@ pub(crate) struct Stock<'bound> {
 }
 
 /// Gives a buffer to the card that was read, here or up the stack: used -> on card.
-pub(crate) fn to_card(buffer: Buffer<'_>) -> Posted {
+pub(crate) fn to_card<'pool>(lane: &mut Lane<'_, 'pool>, buffer: Buffer<'pool>) -> Posted {
     // All of a buffer is in a buffer.
     let _ = buffer.sync(0, buffer.len(), DataDirection::ToDevice);
-    buffer.post()
+    lane.post_buffer(buffer)
 }
 
 impl Notify for net::Waker {
@@ -110,6 +114,7 @@ impl<'bound> Stock<'bound> {
         let alarm = config.lend.map(|waker| pool.alarm_for(waker)).transpose()?;
         let (low, high) = (config.low.min(size), size);
         Ok(Self {
+            cache: pool.cache()?,
             pool,
             fill: FillLevel::new(low.into(), high.into()).from_high(),
             alarm,
@@ -149,7 +154,11 @@ impl<'bound> Stock<'bound> {
         if let Some(alarm) = &self.alarm {
             alarm.disarm();
         }
-        self.pool.reclaim_card();
+        if let Ok(mut lane) = self.cache.on(&self.pool) {
+            lane.reclaim_card();
+            // Who stands still needs no stock.
+            lane.flush();
+        }
     }
 
     /// Gives the card as many buffers as it is to have: `ENOMEM` if the pool has not so many.
@@ -157,10 +166,13 @@ impl<'bound> Stock<'bound> {
         let room = u32::from(self.ring.size()).saturating_sub(self.fill.on_card());
         for _ in 0..self.fill.wanted(room, tick) {
             // Free -> on card.
-            let posted = if self.lends() {
-                to_card(self.pool.alloc(gfp)?)
+            let lends = self.lends();
+            let mut lane = self.cache.on(&self.pool)?;
+            let posted = if lends {
+                let buffer = lane.alloc(gfp)?;
+                to_card(&mut lane, buffer)
             } else {
-                self.pool.post(gfp)?
+                lane.post(gfp)?
             };
             self.push(posted)?;
         }

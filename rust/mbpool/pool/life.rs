@@ -213,11 +213,7 @@ impl Drop for Life<'_> {
         let works = self.works.as_ptr();
         // SAFETY: The device is bound, so it can be asked.
         let found = unsafe {
-            bindings::devm_remove_action_nowarn(
-                as_raw(self.dev),
-                Some(Self::release),
-                works.cast(),
-            )
+            bindings::devm_remove_action_nowarn(as_raw(self.dev), Some(Self::release), works.cast())
         };
         // If it is not there, the device has released it.
         if found == 0 {

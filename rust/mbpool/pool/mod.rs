@@ -25,6 +25,7 @@ mod cache;
 mod claim;
 mod ext;
 mod keep;
+mod lane;
 mod lend;
 mod life;
 mod shared;
@@ -43,6 +44,7 @@ pub use self::{
     },
     cache::Cache,
     ext::Ext,
+    lane::Lane,
     lend::PageRef, //
 };
 pub(crate) use self::{

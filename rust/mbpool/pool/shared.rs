@@ -360,10 +360,12 @@ impl Shared {
         self.refused(handle, self.slots.why_not(handle, owner))
     }
 
-    /// Chunks that are not in the depot.
-    pub(super) fn out(&self) -> u32 {
-        let guarded = self.guarded.lock();
-        guarded.depot.total() - guarded.depot.free()
+    /// Chunks that the driver or the card has. Those in a cache are nobody's, and so is what a C owner
+    /// gave back: it does both steps of that under the lock that is held here.
+    pub(super) fn out(&self) -> usize {
+        let _guarded = self.guarded.lock();
+        let count = self.slots.count();
+        count.used + count.card
     }
 
     /// Says what a stack has when the pool goes. Nothing is lost by it: who has a page frees it.
