@@ -37,13 +37,15 @@ use kernel::{
         DmaMask, //
     },
     pci,
-    prelude::*, //
+    prelude::*,
+    time::Delta, //
 };
 use mbpool::{
     Backing,
     Buffer,
     Config,
-    Pool, //
+    Pool,
+    Reserve, //
 };
 
 tests![a_card_of_28_bits, a_card_squeezed_into_1_mib];
@@ -101,7 +103,9 @@ fn take_all(
         let config = config.max_pages(max).initial_pages(initial);
         Pool::new(dev.as_ref(), config, GFP_KERNEL)
     };
-    let aside = make(c"aside", 2 * ASIDE, ASIDE)?;
+    let initial = make(c"initial", 2 * ASIDE, ASIDE)?;
+    let reserved = make(c"reserved", 2 * ASIDE, 0)?;
+    let reserve = Reserve::new(&reserved, ASIDE)?;
     let pool = make(c"most", 16383, 0)?;
 
     // Who may not sleep may use what is kept from others, so all ask.
@@ -117,11 +121,19 @@ fn take_all(
         check!(last <= mask, "{last:#x}");
     }
 
-    // What was set aside is there, and no more than that.
+    // What was set aside is there, in either way, and no more than that.
     let mut set_aside = KVec::new();
     for _ in 0..ASIDE {
-        set_aside.push(aside.alloc(GFP_ATOMIC)?, GFP_KERNEL)?;
+        set_aside.push(initial.alloc(GFP_ATOMIC)?, GFP_KERNEL)?;
+        set_aside.push(reserve.alloc(GFP_ATOMIC)?, GFP_KERNEL)?;
     }
+    check_eq!(reserve.alloc(GFP_ATOMIC | QUIET).err(), Some(ENOMEM));
+    let soon = Delta::from_millis(20);
+    let late = reserve.alloc_timeout(GFP_KERNEL | QUIET, soon);
+    check_eq!(late.err(), Some(ETIMEDOUT));
+    // The last one that went comes back, and is had by who may wait.
+    drop(set_aside.pop());
+    set_aside.push(reserve.alloc(GFP_KERNEL | QUIET)?, GFP_KERNEL)?;
 
     // The lowest and the highest chunk, and some that came between.
     let lowest = (0..most).min_by_key(|at| buffers.get(*at).map(Buffer::dma_address));
@@ -147,7 +159,8 @@ fn take_all(
     drop(buffers);
     drop(pool);
     for _ in 0..ASIDE {
-        set_aside.push(aside.alloc(GFP_KERNEL)?, GFP_KERNEL)?;
+        set_aside.push(initial.alloc(GFP_KERNEL)?, GFP_KERNEL)?;
+        set_aside.push(reserve.alloc(GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(most)
 }
