@@ -47,7 +47,7 @@ datagrams() {
 # listen FILE: a process that writes what datagrams hold into FILE; its number is $reader, and there is one at a
 # time. Of a process that was stopped the socket goes on to take what comes.
 listen() {
-	killall -q -KILL nc.openbsd
+	killall -q -KILL nc.openbsd || true
 	wait_for 0 grep -c ':4D42 .*:4D42 ' /proc/net/udp || return
 	nc.openbsd -u -d -p 19778 -s 10.9.8.2 10.9.8.3 19778 </dev/null >"$1" 2>/dev/null &
 	# shellcheck disable=SC2034 # for who sources this
