@@ -71,10 +71,12 @@ fn the_highest_free_page_is_retired() {
     assert_eq!((depot.present(), depot.total(), depot.free()), (3, 12, 11));
     // Twelve less four keeps seven.
     assert_eq!(depot.retire(8), None);
+    assert!(!depot.can_retire(8) && depot.can_retire(7));
     assert_eq!(depot.retire(7), Some(2));
     assert_eq!(depot.retire(0), Some(1));
     // What is left has a chunk out.
     assert_eq!(depot.retire(0), None);
+    assert!(!depot.can_retire(0));
     assert!(depot.is_at_limit());
     depot.cancel(2);
     assert!(!depot.is_at_limit());

@@ -335,18 +335,27 @@ impl Depot {
         self.least_free = self.free;
     }
 
-    /// Takes out the highest page of which all chunks are free, if at least `keep` chunks stay free
-    /// without it. The page counts as reserved: the caller owes a [`cancel`](Self::cancel) once its
-    /// memory was given back.
-    pub fn retire(&mut self, keep: u32) -> Option<u32> {
+    /// The highest page of which all chunks are free, if at least `keep` chunks stay free without it.
+    fn idle(&mut self, keep: u32) -> Option<usize> {
         if self.free.checked_sub(self.chunks)? < keep {
             return None;
         }
         self.pack();
-        let at = self
-            .heights
+        self.heights
             .iter()
-            .rposition(|height| *height == self.chunks)?;
+            .rposition(|height| *height == self.chunks)
+    }
+
+    /// Whether there is a page that [`retire`](Self::retire) would take out.
+    pub fn can_retire(&mut self, keep: u32) -> bool {
+        self.idle(keep).is_some()
+    }
+
+    /// Takes out the highest page of which all chunks are free, if at least `keep` chunks stay free
+    /// without it. The page counts as reserved: the caller owes a [`cancel`](Self::cancel) once its
+    /// memory was given back.
+    pub fn retire(&mut self, keep: u32) -> Option<u32> {
+        let at = self.idle(keep)?;
         // CAST: The array has `max_pages` elements, a `u32`.
         let number = at as u32;
         if let Some(height) = self.heights.get_mut(at) {

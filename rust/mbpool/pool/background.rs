@@ -164,12 +164,18 @@ impl Background {
             let background = container_of!(Work::from_raw(work), Self, shrink);
             &*container_of!(background, Shared, background)
         };
-        let keep = shared.guarded.lock().marks.high();
-        if let Some(keep) = keep {
+        loop {
+            // Whether there is nothing more is found under the lock: what comes after that starts us anew.
+            let keep = {
+                let mut guarded = shared.guarded.lock();
+                guarded.shrinks_to(shared.held.load(Relaxed))
+            };
+            let Some(keep) = keep else {
+                return;
+            };
             // SAFETY: The pool exists, so the device is bound.
-            while unsafe { shared.give_back(keep, BATCH) } == BATCH {}
+            unsafe { shared.give_back(keep, BATCH) };
         }
-        shared.guarded.lock().marks.shrunk();
     }
 
     /// # Safety

@@ -121,6 +121,17 @@ impl Guarded {
         self.caches.allocations(self.depot.popped())
     }
 
+    /// How many chunks are to stay free, `held` at least, while there are pages to be given back. `None`:
+    /// there are none, and shrinking has come to its end.
+    pub(super) fn shrinks_to(&mut self, held: u32) -> Option<u32> {
+        let keep = self.marks.high().map(|high| high.max(held));
+        let keep = keep.filter(|keep| self.depot.can_retire(*keep));
+        if keep.is_none() {
+            self.marks.shrunk();
+        }
+        keep
+    }
+
     /// Sets a page aside for growth, which counts as under way from now on.
     pub(super) fn reserve(&mut self) -> Result<u32> {
         let number = self.depot.reserve().ok_or(ENOMEM)?;
