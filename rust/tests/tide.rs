@@ -30,6 +30,10 @@ use kernel::{
             Relaxed, //
         },
         Completion, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
     }, //
 };
 use mbpool::{
@@ -43,6 +47,7 @@ tests![
     the_low_mark_grows_the_pool,
     the_high_mark_gives_pages_back,
     memory_pressure_gives_pages_back,
+    who_may_sleep_waits_for_a_page_to_go,
     a_random_tenth_drains,
     a_strict_pool_never_asks_again,
     marks_that_make_no_sense_are_refused,
@@ -127,6 +132,22 @@ fn memory_pressure_gives_pages_back(on: &Fixture<'_>) -> Outcome {
     // The pages of the beginning stay.
     check_eq!(pool.count(), count(0, 0, 8));
     sysfs::shows("press", &[("pages", 2), ("returned", 62)])
+}
+
+fn who_may_sleep_waits_for_a_page_to_go(on: &Fixture<'_>) -> Outcome {
+    let config = Config::new(c"ebb", 1024).page_size(4096).max_pages(1);
+    let pool = Pool::new(on.dev, config.high_water(0, 0), GFP_KERNEL)?;
+    for round in 0..100 {
+        drop(pool.alloc(GFP_KERNEL)?);
+        // When the chunks are gone the page mostly is not yet: that takes a grace period of RCU.
+        let mut left = 100_000;
+        while pool.count().free != 0 {
+            left -= 1;
+            check!(left > 0, "round {round}");
+            fsleep(Delta::from_micros(100));
+        }
+    }
+    sysfs::shows("ebb", &[("failures_sleep", 0), ("allocations", 100)])
 }
 
 fn a_random_tenth_drains(on: &Fixture<'_>) -> Outcome {

@@ -225,7 +225,7 @@ impl Shared {
                 let mut guarded = self.guarded.lock();
                 // Read under the lock: see `keep`.
                 let held = self.held.load(Relaxed);
-                guarded.depot.retire(keep.max(held))
+                guarded.retire(keep.max(held))
             };
             let Some(retired) = retired else {
                 break;
@@ -245,11 +245,8 @@ impl Shared {
             // SAFETY: The device is bound. All chunks of the page are absent since before the grace
             // period, and the page is reserved by us.
             unsafe { self.pages.free(*number) };
-            let mut guarded = self.guarded.lock();
-            guarded.depot.cancel(*number);
-            guarded.returned += 1;
-            // Where the pool was at its limit, it is not any more.
-            guarded.marks.grown();
+            self.guarded.lock().gave_back(*number);
+            self.grown.notify_all();
         }
         count
     }

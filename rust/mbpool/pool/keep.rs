@@ -159,8 +159,9 @@ impl Pool<'_> {
         if guarded.depot.free() > keep {
             return Ok(());
         }
-        // As for a pool that nobody shares: who may sleep does not take a page more than it must.
-        if guarded.growing > 0 && Kind::of(gfp) == Kind::Sleep {
+        // As for a pool that nobody shares: who may sleep does not take a page more than it must, and waits
+        // for one that is being given back.
+        if Kind::of(gfp) == Kind::Sleep && guarded.is_worth_waiting() {
             shared.grown.wait(&mut guarded);
             return Ok(());
         }

@@ -194,11 +194,12 @@ impl<'bound> Pool<'bound> {
     ///
     /// The content is whatever it was, unless `gfp` has `__GFP_ZERO`. The pool grows by a page if it
     /// has no free chunk; the flags go down to that page allocation. A caller who may sleep waits for
-    /// another's growth that is under way.
+    /// another's growth that is under way and, at the limit, for pages that are just being given back.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`: all chunks are out and the pool is at its limit, or there was no memory for a page.
+    /// `ENOMEM`: all chunks are out and the pool is at its limit, or there was no memory for a page. To a
+    /// caller who may not sleep a page counts until it was given back.
     #[inline]
     pub fn alloc(&self, gfp: Flags) -> Result<Buffer<'_>> {
         // SAFETY: The device is bound, as `'bound` says.

@@ -75,6 +75,8 @@ pub(crate) struct Guarded {
     pub(super) caches: Caches,
     /// Page allocations that are under way.
     pub(super) growing: u32,
+    /// Pages that are being given back: their numbers are not free yet.
+    pub(super) returning: u32,
     /// Pages that were ever asked for.
     pub(crate) asked: u64,
     /// Pages that were ever added.
@@ -121,6 +123,12 @@ impl Guarded {
         self.caches.allocations(self.depot.popped())
     }
 
+    /// Whether there will be a free chunk or a free page number without anybody giving up a buffer, for
+    /// who can wait for [`Shared::grown`].
+    pub(super) fn is_worth_waiting(&self) -> bool {
+        self.growing > 0 || (self.returning > 0 && self.depot.is_at_limit())
+    }
+
     /// How many chunks are to stay free, `held` at least, while there are pages to be given back. `None`:
     /// there are none, and shrinking has come to its end.
     pub(super) fn shrinks_to(&mut self, held: u32) -> Option<u32> {
@@ -130,6 +138,22 @@ impl Guarded {
             self.marks.shrunk();
         }
         keep
+    }
+
+    /// Takes a page out that is to be given back, if `keep` chunks stay free.
+    pub(super) fn retire(&mut self, keep: u32) -> Option<u32> {
+        let number = self.depot.retire(keep)?;
+        self.returning += 1;
+        Some(number)
+    }
+
+    /// The page was given back.
+    pub(super) fn gave_back(&mut self, number: u32) {
+        self.depot.cancel(number);
+        self.returning -= 1;
+        self.returned += 1;
+        // Where the pool was at its limit, it is not any more.
+        self.marks.grown();
     }
 
     /// Sets a page aside for growth, which counts as under way from now on.
@@ -195,7 +219,7 @@ pub(crate) struct Shared {
     pub(super) pages: Pages,
     #[pin]
     pub(crate) guarded: IrqLock<Guarded>,
-    /// Somebody's growth came to its end, well or not.
+    /// Somebody's growth came to its end, well or not, or a page was given back.
     #[pin]
     pub(super) grown: CondVar,
     #[pin]
@@ -235,6 +259,7 @@ impl Shared {
                         lent,
                         caches: Caches::default(),
                         growing: 0,
+                        returning: 0,
                         asked: 0,
                         grown: 0,
                         returned: 0,

@@ -76,7 +76,7 @@ impl Shared {
         self.background.start(due);
     }
 
-    /// Waits for another's growth or grows, until there is a chunk or no hope.
+    /// Waits for others or grows, until there is a chunk or no hope.
     ///
     /// # Safety
     ///
@@ -94,8 +94,8 @@ impl Shared {
                 return Ok(index);
             }
             // Who may sleep does not take a second page where the one under way will do. Who may not
-            // sleep needs memory now, and gets its own.
-            if guarded.growing > 0 && kind == Kind::Sleep {
+            // sleep needs memory now, and gets its own. Nor is the pool full while a page is given back.
+            if kind == Kind::Sleep && guarded.is_worth_waiting() {
                 self.grown.wait(&mut guarded);
                 continue;
             }
