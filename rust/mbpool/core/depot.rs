@@ -171,9 +171,12 @@ impl Depot {
 
     /// Takes up to `most` free chunks and gives each to `put`. Answers how many there were.
     pub fn pop_many(&mut self, most: usize, mut put: impl FnMut(u32)) -> usize {
-        let mut popped = 0;
+        let ready = self.front.pop_many(most);
+        let mut popped = ready.len();
+        // As if one after the other: what came last goes first.
+        ready.iter().rev().copied().for_each(&mut put);
         while popped < most {
-            let Some(index) = self.front.pop().or_else(|| self.pop_paged()) else {
+            let Some(index) = self.pop_paged() else {
                 break;
             };
             put(index);

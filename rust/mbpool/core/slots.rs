@@ -215,26 +215,34 @@ impl Slots {
         self.words.get(index as usize)
     }
 
-    /// Puts a chunk into a state, with its generation and for no owner. For who may change the word.
-    fn put(&self, index: u32, state: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.put(state);
-        }
+    /// The words of `count` chunks from `first` on, which are those of a page.
+    fn page(&self, first: u32, count: u32) -> &[Slot] {
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        let (from, count) = (first as usize, count as usize);
+        self.words
+            .get(from..from.wrapping_add(count))
+            .unwrap_or_default()
     }
 
-    /// The chunk's page is there now: absent -> free. For who grows the pool.
-    pub fn appear(&self, index: u32) {
-        self.put(index, FREE);
+    /// A page is there now, of `count` chunks from `first` on: absent -> free. For who grows the pool.
+    pub fn appear(&self, first: u32, count: u32) {
+        self.page(first, count)
+            .iter()
+            .for_each(|slot| slot.put(FREE));
     }
 
-    /// The chunk's page goes away: free -> absent. For who retired the page from the depot.
-    pub fn vanish(&self, index: u32) {
-        self.put(index, ABSENT);
+    /// A page goes away: free -> absent. For who retired it from the depot.
+    pub fn vanish(&self, first: u32, count: u32) {
+        self.page(first, count)
+            .iter()
+            .for_each(|slot| slot.put(ABSENT));
     }
 
     /// Lent -> free. For who knows by other means than a receipt that it came back.
     pub fn repay(&self, index: u32) {
-        self.put(index, FREE);
+        if let Some(slot) = self.slot(index) {
+            slot.put(FREE);
+        }
     }
 
     /// Used -> lent, as the next generation: the handle is a receipt that [`Slots::redeem`] takes

@@ -230,9 +230,8 @@ impl Shared {
             let Some(retired) = retired else {
                 break;
             };
-            for chunk in 0..self.geometry.chunks() {
-                self.slots.vanish(self.index(retired, chunk));
-            }
+            let first = self.index(retired, 0);
+            self.slots.vanish(first, self.geometry.chunks());
             *number = retired;
             count += 1;
         }

@@ -180,11 +180,30 @@ impl Pool<'_> {
     /// Takes up to `most` chunks straight for the card, in one round of the lock: free -> on card. Gives
     /// each to `put` and answers how many there were. Flags and errors are those of
     /// [`Pool::alloc_many`].
-    pub fn post_each(&self, most: usize, gfp: Flags, put: impl FnMut(Posted)) -> Result<usize> {
-        let mut batch = self.alloc_many(most, gfp)?;
-        let count = batch.len();
-        batch.post_each(put);
-        Ok(count)
+    pub fn post_each(&self, most: usize, gfp: Flags, mut put: impl FnMut(Posted)) -> Result<usize> {
+        if most == 0 {
+            return Ok(0);
+        }
+        if gfp.contains(__GFP_ZERO) {
+            let mut batch = self.alloc_many(most, gfp)?;
+            let count = batch.len();
+            batch.post_each(put);
+            return Ok(count);
+        }
+        let mut chunks = Magazine::new();
+        let mut filler = chunks.filler();
+        // SAFETY: The device is bound, as `'bound` says.
+        unsafe {
+            self.shared
+                .pop_many(most.min(CAPACITY), gfp, |index| filler.put(index))
+        }?;
+        drop(filler);
+        let chunks = chunks.take_all();
+        for index in chunks {
+            // INVARIANT: The chunk was popped.
+            put(Buffer::new(&self.shared, *index).post());
+        }
+        Ok(chunks.len())
     }
 
     /// Takes back what the card returned, and adds it to `batch`, up to the room that is there: on card

@@ -66,13 +66,11 @@ impl Shared {
 
     /// Takes back chunks that are free by now, in one round of the lock.
     pub(super) fn push_many(&self, chunks: impl Iterator<Item = u32>) {
-        let mut due = Due::default();
-        {
+        let due = {
             let mut guarded = self.guarded.lock();
-            for index in chunks {
-                due = due | guarded.push(index);
-            }
-        }
+            chunks.for_each(|index| guarded.depot.push(index));
+            guarded.risen()
+        };
         self.background.start(due);
     }
 
@@ -146,9 +144,8 @@ impl Shared {
         let result = page.map(|page| {
             // SAFETY: We reserved the page, and its chunks appear only below.
             unsafe { self.pages.fill(number, page, &self.geometry) };
-            for chunk in 0..self.geometry.chunks() {
-                self.slots.appear(self.index(number, chunk));
-            }
+            let first = self.index(number, 0);
+            self.slots.appear(first, self.geometry.chunks());
         });
 
         let due = {

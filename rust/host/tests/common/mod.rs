@@ -125,9 +125,7 @@ impl Parts {
     /// The memory of a reserved page has come.
     pub fn install(&mut self, page: u32) {
         let base = page << self.geometry.layout().chunk_bits();
-        for chunk in 0..self.geometry.chunks() {
-            self.slots.appear(base | chunk);
-        }
+        self.slots.appear(base, self.geometry.chunks());
         self.depot.install(page);
     }
 }
