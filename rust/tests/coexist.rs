@@ -24,6 +24,7 @@ use kernel::{
         Bound,
         Device, //
     },
+    dma::DmaAddress,
     prelude::*,
     str::CString, //
 };
@@ -39,10 +40,11 @@ tests![a_c_pool_first, a_c_pool_second, a_c_pool_in_between,];
 /// # Invariants
 ///
 /// The pointer is what `dma_pool_create_node` answered.
-struct CPool(NonNull<bindings::dma_pool>);
+pub(crate) struct CPool(NonNull<bindings::dma_pool>);
 
 impl CPool {
-    fn new(dev: &Device<Bound>, name: &CStr) -> Outcome<Self> {
+    /// One of blocks of 256 bytes.
+    pub(crate) fn new(dev: &Device<Bound>, name: &CStr) -> Outcome<Self> {
         let dev: *const bindings::device = ptr::from_ref(dev).cast();
         // SAFETY: The device is valid and bound, and the name is a string.
         let pool = unsafe {
@@ -61,20 +63,29 @@ impl CPool {
         Ok(Self(pool.ok_or(ENOMEM)?))
     }
 
-    /// Takes a block, writes to it and gives it back.
-    fn works(&self) -> Outcome {
+    /// Takes a block: where it is for the CPU and for the device.
+    pub(crate) fn alloc(&self) -> Outcome<(NonNull<u8>, DmaAddress)> {
         let mut dma = 0;
         // SAFETY: The pool is valid by the type invariant.
         let block = unsafe {
             bindings::dma_pool_alloc(self.0.as_ptr(), bindings::GFP_KERNEL, &raw mut dma)
         };
-        check!(!block.is_null());
+        Ok((NonNull::new(block.cast()).ok_or(ENOMEM)?, dma))
+    }
+
+    /// Gives back what [`CPool::alloc`] gave.
+    pub(crate) fn free(&self, (block, dma): (NonNull<u8>, DmaAddress)) {
+        // SAFETY: The pool is valid by the type invariant, and it gave this.
+        unsafe { bindings::dma_pool_free(self.0.as_ptr(), block.as_ptr().cast(), dma) };
+    }
+
+    /// Takes a block, writes to it and gives it back.
+    fn works(&self) -> Outcome {
+        let (block, dma) = self.alloc()?;
         check_eq!(dma % 64, 0);
-        // SAFETY: The block is ours, of 256 bytes, and of this pool.
-        unsafe {
-            block.cast::<u8>().write_bytes(0x3c, 256);
-            bindings::dma_pool_free(self.0.as_ptr(), block, dma);
-        }
+        // SAFETY: The block is ours, of 256 bytes.
+        unsafe { block.write_bytes(0x3c, 256) };
+        self.free((block, dma));
         Ok(())
     }
 }

@@ -66,7 +66,7 @@ module! {
         },
         apart: usize {
             default: 0,
-            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults",
+            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory",
         },
     },
 }
@@ -102,8 +102,11 @@ const GROUPS: &[(&str, &[ktap::Test])] = &[
 ];
 
 /// Those that need a guest which is set up for them, or that leave a fault in its log.
-const APART: &[(&str, &[ktap::Test])] =
-    &[("bounce", bus::bounce::TESTS), ("stale", bus::stale::TESTS)];
+const APART: &[(&str, &[ktap::Test])] = &[
+    ("bounce", bus::bounce::TESTS),
+    ("stale", bus::stale::TESTS),
+    ("beside", bus::beside::TESTS),
+];
 
 /// A device and its driver, with which pools are held.
 struct Holding {

@@ -5,6 +5,7 @@
 //! that registered the driver.
 
 pub(crate) mod auxiliary;
+pub(crate) mod beside;
 pub(crate) mod bounce;
 mod edu;
 pub(crate) mod forget;
