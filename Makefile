@@ -26,6 +26,9 @@ test: ## all tests, or SUITES="...": make check, the host's, the VM's with and w
 check: ## formatting, lints, SAFETY comments, checkpatch
 	@$(LAB)/in-root $(LAB)/test check
 
+fuzz: ## coverage-guided fuzzing of geometry and handles, SECONDS=60 for each target
+	@$(LAB)/in-root $(LAB)/fuzz $(SECONDS)
+
 vm: ## a shell in the VM, with the modules, the card and sysfs at hand
 	@$(LAB)/in-root $(LAB)/shell
 
@@ -39,5 +42,5 @@ help: ## this list
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
-.PHONY: modules demo test check vm lab help
+.PHONY: modules demo test check fuzz vm lab help
 .DEFAULT_GOAL := modules
