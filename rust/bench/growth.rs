@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Growth: what an allocation costs that takes a page, and what of it is the pool's own.
+//!
+//! Each is timed alone, as many times as a row has rounds, with no page given back meanwhile. Off the
+//! raw figures goes what reading the clock costs. Who reads the log takes off the DMA call, which is a row
+//! of its own, and the allocation that need not grow.
+
+use crate::{
+    meter::{
+        timed,
+        Cost,
+        Label,
+        Meter, //
+    },
+    peers::{
+        measure_event,
+        Event, //
+    },
+    rows::pages, //
+};
+use kernel::{
+    alloc::KVVec,
+    device::{
+        Bound,
+        Device, //
+    },
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+use mbpool::{
+    Config,
+    Pool, //
+};
+
+/// Growth of a pool that may have `buffers` chunks, by one page each time.
+pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffers: u32) -> Result {
+    let clock = clock(meter)?;
+    let most = pages(size, buffers)?.max(meter.rounds());
+    let config = Config::new(c"bench-grow", size)
+        .page_size(PAGE_SIZE)
+        .max_pages(most);
+    let pool = Pool::new(dev, config, GFP_KERNEL)?;
+    let chunks = PAGE_SIZE.checked_div(size).ok_or(EINVAL)?;
+    let mut out = KVVec::new();
+
+    let grow = meter.measure(1, |_| {
+        let mut got = None;
+        let passed = timed(|| {
+            got = Some(pool.alloc(GFP_ATOMIC)?);
+            Ok(())
+        })?;
+        if let Some(buffer) = got {
+            out.push(buffer, GFP_KERNEL)?;
+        }
+        for _ in 1..chunks {
+            out.push(pool.alloc(GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(passed)
+    })?;
+    out.clear();
+    let alloc = meter.measure(1, |_| {
+        let mut got = None;
+        timed(|| {
+            got = Some(pool.alloc(GFP_ATOMIC)?);
+            Ok(())
+        })
+    })?;
+    grow.report(
+        Label {
+            name: "pool.grow",
+            size,
+            buffers,
+        },
+        clock,
+    );
+    alloc.report(
+        Label {
+            name: "pool.grow.alloc",
+            size,
+            buffers,
+        },
+        clock,
+    );
+    Ok(())
+}
+
+fn clock(meter: &mut Meter) -> Result<Cost> {
+    meter.measure(1, |_| timed(|| Ok(())))
+}
+
+/// The same of dma_pool, and the DMA call itself.
+pub(crate) fn measure_peers(dev: &Device<Bound>, meter: &mut Meter) -> Result {
+    let clock = measure_event(dev, meter, Event::Nothing)?;
+    for (event, name, size) in [
+        (Event::DmaAlloc, "grow.dma_alloc_coherent", PAGE_SIZE),
+        (Event::DmaPoolGrow, "dma_pool.grow", 256),
+        (Event::DmaPoolAlloc, "dma_pool.grow.alloc", 256),
+    ] {
+        let cost = measure_event(dev, meter, event)?;
+        cost.report(
+            Label {
+                name,
+                size,
+                buffers: 0,
+            },
+            clock,
+        );
+    }
+    Ok(())
+}
