@@ -23,6 +23,8 @@ lab_key() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-12; }
 
 LAB_ROOT=$LAB_CACHE/root-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages})
 LAB_KERNEL=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series})
+# Where it is not there, nobody asked for it.
+LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series,provision-uml})}
 
 # Outputs of this checkout: a second checkout has its own.
 LAB_OUT=$LAB_CACHE/out/$(basename "$LAB_TOP")-$(sha256sum <<<"$LAB_TOP" | cut -c1-8)

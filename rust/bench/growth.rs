@@ -11,7 +11,8 @@ use crate::{
         timed,
         Cost,
         Label,
-        Meter, //
+        Meter,
+        Of, //
     },
     peers::{
         measure_event,
@@ -70,7 +71,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffe
         Label {
             name: "pool.grow",
             size,
-            buffers,
+            of: Of::Buffers(buffers),
         },
         clock,
     );
@@ -78,7 +79,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffe
         Label {
             name: "pool.grow.alloc",
             size,
-            buffers,
+            of: Of::Buffers(buffers),
         },
         clock,
     );
@@ -102,7 +103,7 @@ pub(crate) fn measure_peers(dev: &Device<Bound>, meter: &mut Meter) -> Result {
             Label {
                 name,
                 size,
-                buffers: 0,
+                of: Of::Buffers(0),
             },
             clock,
         );

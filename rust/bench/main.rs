@@ -11,7 +11,9 @@
 //! Costs are in thousandths of a nanosecond for one round of what the name says, see [`meter`]. To add a
 //! row is to add a line to [`ROWS`].
 
+mod contend;
 mod growth;
+mod metadata;
 mod meter;
 mod peers;
 mod rows;
@@ -27,7 +29,8 @@ use kernel::{
 use meter::{
     Effort,
     Label,
-    Meter, //
+    Meter,
+    Of, //
 };
 
 module! {
@@ -44,6 +47,10 @@ module! {
         rounds: u32 {
             default: 101,
             description: "Rounds of a row",
+        },
+        contend: u8 {
+            default: 0,
+            description: "1: measure one CPU against two, and nothing else",
         },
     },
 }
@@ -75,6 +82,10 @@ const ROWS: &[Row] = &[
     Row {
         name: "pool.bulk64",
         run: rows::pool::bulk,
+    },
+    Row {
+        name: "reserve.alloc_free",
+        run: rows::reserve::alloc_free,
     },
     Row {
         name: "cache.alloc_free",
@@ -115,6 +126,11 @@ impl kernel::Module for Module {
             iterations: module_parameters::iterations.value().max(1),
             rounds: module_parameters::rounds.value().max(1),
         })?;
+        if module_parameters::contend.value() != 0 {
+            contend::measure(dev, &mut meter)?;
+            pr_info!("done\n");
+            return Ok(Self);
+        }
         calibrate(&mut meter)?;
         peers::measure_all(dev, &mut meter)?;
         let loops = rows::Loops::measure(&mut meter)?;
@@ -123,13 +139,14 @@ impl kernel::Module for Module {
                 let label = Label {
                     name: row.name,
                     size: *size,
-                    buffers: *buffers,
+                    of: Of::Buffers(*buffers),
                 };
                 (row.run)(dev, &mut meter, &loops, label)?;
             }
             growth::measure(dev, &mut meter, *size, *buffers)?;
         }
         growth::measure_peers(dev, &mut meter)?;
+        metadata::measure(dev)?;
         pr_info!("done\n");
         Ok(Self)
     }

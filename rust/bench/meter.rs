@@ -29,12 +29,20 @@ pub(crate) struct Effort {
     pub(crate) rounds: u32,
 }
 
-/// The name of a row: what is done, with chunks of what size, in a pool of how many.
+/// The name of a row: what is done, with chunks of what size, and how many of what there are: buffers in the
+/// pool, or CPUs that use it.
 #[derive(Clone, Copy)]
 pub(crate) struct Label<'a> {
     pub(crate) name: &'a str,
     pub(crate) size: usize,
-    pub(crate) buffers: u32,
+    pub(crate) of: Of,
+}
+
+/// What there are many of.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    Buffers(u32),
+    Cpus(u32),
 }
 
 /// Measures rounds.
@@ -114,14 +122,22 @@ impl Cost {
     /// Prints a row, with what the loop costs taken off.
     pub(crate) fn report(self, label: Label<'_>, loop_cost: Self) {
         let less = |cost: u64| cost.saturating_sub(loop_cost.min);
+        let (of, count) = match label.of {
+            Of::Buffers(count) => ("buffers", count),
+            Of::Cpus(count) => ("cpus", count),
+        };
+        let shown = Self {
+            min: less(self.min),
+            median: less(self.median),
+            max: less(self.max),
+        };
         pr_info!(
-            "row {} size={} buffers={} min={} median={} max={} loop={}\n",
+            "row {} size={} {}={} {} loop={}\n",
             label.name,
             label.size,
-            label.buffers,
-            less(self.min),
-            less(self.median),
-            less(self.max),
+            of,
+            count,
+            shown,
             loop_cost.min
         );
     }

@@ -11,6 +11,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/dmapool.h>
 #include <linux/mempool.h>
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/timekeeping.h>
 #include <net/page_pool/helpers.h>
@@ -376,6 +377,15 @@ void mbpool_bench_event_tear_down(void)
 	if (in_pool)
 		tear_down_dma_pool();
 	kvfree(pieces);
+}
+
+/* Bytes that nobody has. */
+unsigned long mbpool_bench_free_memory(void)
+{
+	struct sysinfo info;
+
+	si_meminfo(&info);
+	return info.freeram * info.mem_unit;
 }
 
 /* As a driver says on its bus: the device reaches all memory. */

@@ -33,6 +33,24 @@ int mbpool_bench_event_set_up(struct device *dev, enum mbpool_bench_event event,
 s64 mbpool_bench_event_once(void);
 void mbpool_bench_event_tear_down(void);
 
+/* Runs on several CPUs at once: which of them, how many times. The nanoseconds that it took, or an error. */
+typedef s64 mbpool_bench_func(void *arg, unsigned int number, unsigned int n);
+
+s64 mbpool_bench_on_cpus(unsigned int cpus, mbpool_bench_func *func, void *arg, unsigned int n);
+
+/* Peers that several CPUs can use. */
+enum mbpool_bench_rival {
+	MBPOOL_BENCH_DMA_POOL,
+	MBPOOL_BENCH_KMEM_CACHE,
+	MBPOOL_BENCH_PAGE_POOL,
+};
+
+/* @arg points to an enum mbpool_bench_rival. */
+mbpool_bench_func mbpool_bench_rival_pairs, mbpool_bench_rival_belt;
+int mbpool_bench_rivals_set_up(struct device *dev);
+void mbpool_bench_rivals_tear_down(void);
+
+unsigned long mbpool_bench_free_memory(void);
 int mbpool_bench_set_mask(struct device *dev);
 void mbpool_bench_quiet(void);
 void mbpool_bench_unquiet(void);

@@ -6,7 +6,8 @@ use crate::meter::{
     timed,
     Cost,
     Label,
-    Meter, //
+    Meter,
+    Of, //
 };
 use kernel::{
     device::{
@@ -41,7 +42,28 @@ pub(crate) enum Event {
     DmaPoolAlloc,
 }
 
+/// Peers that several CPUs can use. It is `enum mbpool_bench_rival`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) enum Rival {
+    /// One for all.
+    DmaPool,
+    /// One for all.
+    KmemCache,
+    /// One a CPU, as each queue of a driver has its own.
+    PagePool,
+}
+
+/// What runs on several CPUs: its argument, the CPU's number, how many times.
+pub(crate) type OnCpu = unsafe extern "C" fn(*mut c_void, c_uint, c_uint) -> i64;
+
 extern "C" {
+    fn mbpool_bench_on_cpus(cpus: c_uint, func: OnCpu, arg: *mut c_void, n: c_uint) -> i64;
+    fn mbpool_bench_rival_pairs(arg: *mut c_void, number: c_uint, n: c_uint) -> i64;
+    fn mbpool_bench_rival_belt(arg: *mut c_void, number: c_uint, n: c_uint) -> i64;
+    fn mbpool_bench_rivals_set_up(dev: *mut c_void) -> c_int;
+    fn mbpool_bench_rivals_tear_down();
+    fn mbpool_bench_free_memory() -> c_ulong;
     fn mbpool_bench_peer(at: c_uint) -> *const Peer;
     fn mbpool_bench_event_set_up(dev: *mut c_void, event: c_uint, count: c_uint) -> c_int;
     fn mbpool_bench_event_once() -> i64;
@@ -115,7 +137,7 @@ pub(crate) fn measure_all(dev: &Device<Bound>, meter: &mut Meter) -> Result {
             name: name.to_str().map_err(|_| EINVAL)?,
             // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
             size: peer.size as usize,
-            buffers: 0,
+            of: Of::Buffers(0),
         };
         let cost = cost?;
         cost.report(label, loop_cost);
@@ -142,4 +164,75 @@ pub(crate) fn measure_event(dev: &Device<Bound>, meter: &mut Meter, event: Event
     // SAFETY: It is set up.
     unsafe { mbpool_bench_event_tear_down() };
     cost
+}
+
+/// Bytes of memory that nobody has.
+pub(crate) fn free_memory() -> usize {
+    // SAFETY: May be called at any time where one may sleep.
+    unsafe { mbpool_bench_free_memory() }
+}
+
+/// Runs `work` on so many CPUs at once; each is told its number, and answers the nanoseconds that it took.
+/// Answers the longest.
+///
+/// # Errors
+///
+/// That of one of them; `ENODEV`: there are not so many CPUs.
+pub(crate) fn on_cpus(
+    cpus: u32,
+    n: u32,
+    mut work: &(dyn Fn(u32, u32) -> Result<u64> + Sync),
+) -> Result<u64> {
+    unsafe extern "C" fn call(arg: *mut c_void, number: c_uint, n: c_uint) -> i64 {
+        // SAFETY: `arg` is `work`, which is there until all are done and may be used by all at once.
+        let work = unsafe { *arg.cast::<&(dyn Fn(u32, u32) -> Result<u64> + Sync)>() };
+        match work(number, n).map(i64::try_from) {
+            Ok(Ok(passed)) => passed,
+            Ok(Err(_)) => EOVERFLOW.to_errno().into(),
+            Err(error) => error.to_errno().into(),
+        }
+    }
+    // SAFETY: As above.
+    as_time(unsafe { mbpool_bench_on_cpus(cpus, call, (&raw mut work).cast(), n) })
+}
+
+/// Nanoseconds, or an error.
+fn as_time(passed: i64) -> Result<u64> {
+    match i32::try_from(passed) {
+        Ok(errno @ ..0) => Err(Error::from_errno(errno)),
+        _ => u64::try_from(passed).map_err(|_| EINVAL),
+    }
+}
+
+/// The peers that several CPUs can use, ready to be.
+pub(crate) struct Rivals(());
+
+impl Rivals {
+    /// One at a time.
+    pub(crate) fn new(dev: &Device<Bound>) -> Result<Self> {
+        // SAFETY: The device is bound, and no others are set up.
+        to_result(unsafe { mbpool_bench_rivals_set_up(as_raw(dev)) })?;
+        Ok(Self(()))
+    }
+
+    /// Each of so many CPUs allocates and frees.
+    pub(crate) fn pairs(&self, mut rival: Rival, cpus: u32, n: u32) -> Result<u64> {
+        let arg = (&raw mut rival).cast();
+        // SAFETY: The peers are set up.
+        as_time(unsafe { mbpool_bench_on_cpus(cpus, mbpool_bench_rival_pairs, arg, n) })
+    }
+
+    /// One CPU allocates, another frees.
+    pub(crate) fn belt(&self, mut rival: Rival, n: u32) -> Result<u64> {
+        let arg = (&raw mut rival).cast();
+        // SAFETY: As above.
+        as_time(unsafe { mbpool_bench_on_cpus(2, mbpool_bench_rival_belt, arg, n) })
+    }
+}
+
+impl Drop for Rivals {
+    fn drop(&mut self) {
+        // SAFETY: They are set up.
+        unsafe { mbpool_bench_rivals_tear_down() };
+    }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod cache;
 pub(crate) mod pool;
+pub(crate) mod reserve;
 
 use crate::meter::{
     barrier,
@@ -12,7 +13,8 @@ use crate::meter::{
     timed,
     Cost,
     Label,
-    Meter, //
+    Meter,
+    Of, //
 };
 use kernel::{
     device::{
@@ -138,7 +140,10 @@ impl Ring {
 
 /// A pool as `label` says, all there from the start.
 pub(crate) fn make<'a>(dev: &'a Device<Bound>, label: &Label<'_>) -> Result<Pool<'a>> {
-    let pages = pages(label.size, label.buffers)?;
+    let Of::Buffers(buffers) = label.of else {
+        return Err(EINVAL);
+    };
+    let pages = pages(label.size, buffers)?;
     let config = Config::new(c"bench", label.size)
         .page_size(PAGE_SIZE)
         .max_pages(pages)
