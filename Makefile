@@ -23,6 +23,9 @@ demo: ## from a fresh machine to frames through a pool, with an explanation
 test: ## all tests, or SUITES="...": make check, the host's, the VM's with and without an IOMMU
 	@$(LAB)/in-root $(LAB)/test $(SUITES)
 
+bench: ## what it costs, beside its peers, into Documentation/performance; COMPARE="REV [REV]": two revisions
+	@$(LAB)/bench $(if $(COMPARE),--compare $(COMPARE))
+
 check: ## formatting, lints, SAFETY comments, checkpatch
 	@$(LAB)/in-root $(LAB)/test check
 
@@ -42,5 +45,5 @@ help: ## this list
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
-.PHONY: modules demo test check fuzz vm lab help
+.PHONY: modules demo test bench check fuzz vm lab help
 .DEFAULT_GOAL := modules

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""bench.py: builds the modules, boots the machines and collects the rows that mbpool_bench.ko prints. Runs in the root;
+scripts/bench is the command."""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+import bench_report  # noqa: E402
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent
+TOP = SCRIPTS.parent
+OUT = pathlib.Path(os.environ.get("LAB_OUT", "")) / "bench"
+KERNEL = os.environ.get("KDIR", "")
+
+ROW = re.compile(r"^row (\S+) size=(\d+) (buffers|cpus)=(\d+) min=(\d+) median=(\d+) max=(\d+) loop=\d+$")
+CLOCK = re.compile(r"^clock instructions=(\d+) min=(\d+) median=\d+ max=\d+$")
+METADATA = re.compile(r"^metadata page_size=(\d+) buffers=(\d+) each=(\d+)$")
+
+# A processor of which each instruction of the kernel's counts as one. The model `max` has fast string instructions, so
+# the kernel clears memory with one instruction, which counts once a byte.
+CPU = "qemu64"
+
+
+def build(tree, name):
+    """Builds both modules of a tree, for the stock kernel and for User Mode Linux: the directories that hold them."""
+    flavours = {"stock": ["-C", KERNEL]}
+    if pathlib.Path("/uml/linux").exists():
+        # A module of User Mode Linux lies anywhere in 64 bits.
+        flavours["uml"] = ["-C", "/uml/source", "ARCH=um", "CC=gcc-14", "RUSTFLAGS_MODULE=-Crelocation-model=static -Ccode-model=large"]
+    for flavour, words in flavours.items():
+        out = OUT / name / flavour
+        symbols = out / "mbpool" / "Module.symvers"
+        for part in ("mbpool", "bench"):
+            (out / part).mkdir(parents=True, exist_ok=True)
+            extra = [f"KBUILD_EXTRA_SYMBOLS={symbols}"] if part == "bench" else []
+            command = ["make", "--no-print-directory", "-s", *words, f"M={tree}/rust/{part}", f"MO={out}/{part}", *extra]
+            with (out / f"{part}.log").open("w") as log:
+                if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode:
+                    sys.exit(f"bench: {tree} does not build for {flavour}; see {log.name}")
+    return OUT / name
+
+
+def vm(options, idle, parameters):
+    """A boot of the stock kernel in QEMU."""
+
+    def boot(built):
+        out = built / "stock"
+        with tempfile.NamedTemporaryFile("w", prefix="mbpool-bench.") as words:
+            words.write(f"{idle} {parameters}\n")
+            words.flush()
+            command = [SCRIPTS / "vm", "--cpu", CPU, *options, "--timeout", "900", "--file", f"{words.name}:bench.args"]
+            for ko in (out / "mbpool/mbpool.ko", out / "bench/mbpool_bench.ko"):
+                command += ["--file", f"{ko}:{ko.name}"]
+            return run([*command, SCRIPTS / "guest/bench.sh"], 960)
+
+    return boot
+
+
+def uml(options, parameters):
+    """A boot of User Mode Linux."""
+
+    def boot(built):
+        out = built / "uml"
+        both = built / "uml-modules"
+        both.mkdir(exist_ok=True)
+        for ko in (out / "mbpool/mbpool.ko", out / "bench/mbpool_bench.ko"):
+            (both / ko.name).write_bytes(ko.read_bytes())
+        command = ["/uml/linux", "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "con=null"]
+        command += ["con0=null,fd:1", *options, f"init={SCRIPTS}/guest/bench-uml", "--", str(both), *parameters.split()]
+        return run(command, 300)
+
+    return boot
+
+
+def run(command, limit):
+    """What a machine said, or the end."""
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"bench: {command[0]} did not end within {limit} s")
+    lines = done.stdout.replace("\r", "").split("\n")
+    if "done" not in lines:
+        sys.exit("bench: a machine did not come to the end:\n" + "\n".join((lines + done.stderr.split("\n"))[-30:]))
+    return lines
+
+
+# An idle guest's minute passes at once under icount: the kernel's own self-tests are over then.
+MACHINES = {
+    "icount": ("Instructions", vm(["--icount"], 60, ""), "instructions"),
+    "icount-noinit": ("Instructions, init_on_alloc=0", vm(["--icount", "--append", "init_on_alloc=0"], 60, ""), "instructions"),
+    "uml": ("User Mode Linux, init_on_alloc=1", uml(["init_on_alloc=1"], "iterations=10000"), "ns"),
+    "uml-noinit": ("User Mode Linux, init_on_alloc=0", uml(["init_on_alloc=0"], "iterations=10000"), "ns"),
+    "contend": ("Two CPUs, emulated", vm(["--cpus", "2"], 20, "contend=1 iterations=50000 rounds=15"), "ns of an emulator"),
+}
+
+
+def parse(lines):
+    """The rows of one boot: name/size/count -> [min, median, max], in instructions or nanoseconds."""
+    rows = {}
+    for line in lines:
+        if found := ROW.match(line):
+            name, size, _, count, *costs = found.groups()
+            rows[f"{name}/{size}/{count}"] = [int(cost) / 1000 for cost in costs]
+        elif found := CLOCK.match(line):
+            rows["clock/0/0"] = [int(found[1]), int(found[2]) / 1000, 0]
+        elif found := METADATA.match(line):
+            rows[f"metadata/{found[1]}/{found[2]}"] = [int(found[3]) / 1000] * 3
+    # What is the pool's own of a growth: without the DMA call and without an allocation that does not grow.
+    page = rows.get("grow.dma_alloc_coherent/4096/0")
+    for key in [key for key in rows if key.split("/")[0] in ("pool.grow", "dma_pool.grow")]:
+        name, rest = key.split("/", 1)
+        alloc = rows[f"{name}.alloc/{rest}"]
+        rows[f"{name}.own/{rest}"] = [rows[key][1] - page[1] - alloc[1]] * 3
+    return rows
+
+
+def measure(built, names, boots):
+    """All machines: name -> rows of each boot."""
+    results = {}
+    for name in names:
+        title, boot, unit = MACHINES[name]
+        results[name] = {"title": title, "unit": unit, "boots": []}
+        for number in range(boots):
+            print(f"==> {title}: boot {number + 1} of {boots}", flush=True)
+            rows = parse(boot(built))
+            results[name]["boots"].append(rows)
+        if clock := rows.get("clock/0/0"):
+            expected, found, _ = clock
+            print(f"    a step of {expected} instructions takes {found:.3f} ns")
+            if unit == "instructions" and abs(found - expected) > 0.01:
+                sys.exit("bench: the clock of the machine does not count instructions")
+    return results
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--boots", type=int, default=3)
+    parser.add_argument("--machine", action="append", choices=MACHINES)
+    parser.add_argument("--tree", action="append", default=[])
+    parser.add_argument("--revision", default="unknown")
+    parser.add_argument("--out", type=pathlib.Path, default=TOP / "Documentation/performance")
+    parser.add_argument("--table", action="store_true")
+    args = parser.parse_args()
+    names = args.machine or list(MACHINES)
+
+    if args.tree:
+        trees = [tree.split("=", 1) for tree in args.tree]
+        built = [(name, build(tree, pathlib.Path(tree).name)) for name, tree in trees]
+        results = [(name, measure(at, names, args.boots)) for name, at in built]
+        print(bench_report.comparison(*results))
+        return
+    results = measure(build(TOP, "checkout"), names, args.boots)
+    OUT.joinpath("last.json").write_text(json.dumps(results, indent=1))
+    print(bench_report.summary(results))
+    if not args.table:
+        about = {
+            "revision": args.revision,
+            "kernel": pathlib.Path("/kernel/release").read_text().strip(),
+            "cpu": CPU,
+            "qemu": subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[0],
+            "host": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"),
+        }
+        bench_report.write(args.out, about, results)
+        print(f"written: {args.out}")
+
+
+if __name__ == "__main__":
+    main()
