@@ -2,8 +2,8 @@
 
 //! Growth: what an allocation costs that takes a page, and what of it is the pool's own.
 //!
-//! Each is timed alone, as many times as a row has rounds, with no page given back meanwhile. Off the
-//! raw figures goes what reading the clock costs. Who reads the log takes off the DMA call, which is a row
+//! Each is timed alone, with no page given back meanwhile, and sixteen make a round, for a clock that ticks
+//! slowly. Off the raw figures goes what reading the clock costs. Who reads the log takes off the DMA call, which is a row
 //! of its own, and the allocation that need not grow.
 
 use crate::{
@@ -34,10 +34,29 @@ use mbpool::{
     Pool, //
 };
 
+/// Events in a round.
+const EVENTS: u32 = 16;
+
+/// Measures rounds of [`EVENTS`] events, each of which answers its nanoseconds.
+pub(crate) fn events(meter: &mut Meter, mut event: impl FnMut() -> Result<u64>) -> Result<Cost> {
+    meter.measure(EVENTS, |_| {
+        let mut passed = 0;
+        for _ in 0..EVENTS {
+            passed += event()?;
+        }
+        Ok(passed)
+    })
+}
+
+/// How many events the rounds of a row have.
+pub(crate) fn count(meter: &Meter) -> u32 {
+    meter.rounds().saturating_mul(EVENTS)
+}
+
 /// Growth of a pool that may have `buffers` chunks, by one page each time.
 pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffers: u32) -> Result {
     let clock = clock(meter)?;
-    let most = pages(size, buffers)?.max(meter.rounds());
+    let most = pages(size, buffers)?.max(count(meter));
     let config = Config::new(c"bench-grow", size)
         .page_size(PAGE_SIZE)
         .max_pages(most);
@@ -45,7 +64,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffe
     let chunks = PAGE_SIZE.checked_div(size).ok_or(EINVAL)?;
     let mut out = KVVec::new();
 
-    let grow = meter.measure(1, |_| {
+    let grow = events(meter, || {
         let mut got = None;
         let passed = timed(|| {
             got = Some(pool.alloc(GFP_ATOMIC)?);
@@ -60,7 +79,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffe
         Ok(passed)
     })?;
     out.clear();
-    let alloc = meter.measure(1, |_| {
+    let alloc = events(meter, || {
         let mut got = None;
         timed(|| {
             got = Some(pool.alloc(GFP_ATOMIC)?);
@@ -87,7 +106,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter, size: usize, buffe
 }
 
 fn clock(meter: &mut Meter) -> Result<Cost> {
-    meter.measure(1, |_| timed(|| Ok(())))
+    events(meter, || timed(|| Ok(())))
 }
 
 /// The same of dma_pool, and the DMA call itself.

@@ -411,7 +411,7 @@ void mbpool_bench_unquiet(void)
  */
 unsigned int mbpool_bench_count(unsigned int n)
 {
-#ifdef CONFIG_X86
+#ifdef __x86_64__
 	asm volatile("1: dec %0; jnz 1b" : "+r" (n));
 	return 2;
 #else

@@ -2,12 +2,15 @@
 
 //! Peers: the safe face of peers.c.
 
-use crate::meter::{
-    timed,
-    Cost,
-    Label,
-    Meter,
-    Of, //
+use crate::{
+    growth,
+    meter::{
+        timed,
+        Cost,
+        Label,
+        Meter,
+        Of, //
+    }, //
 };
 use kernel::{
     device::{
@@ -148,14 +151,14 @@ pub(crate) fn measure_all(dev: &Device<Bound>, meter: &mut Meter) -> Result {
     Ok(())
 }
 
-/// Measures one kind of event, so many times as a row has rounds.
+/// Measures one kind of event.
 pub(crate) fn measure_event(dev: &Device<Bound>, meter: &mut Meter, event: Event) -> Result<Cost> {
     // SAFETY: The device is bound; no other event is set up.
     to_result(unsafe {
         // CAST: An enumeration without values.
-        mbpool_bench_event_set_up(as_raw(dev), event as c_uint, meter.rounds())
+        mbpool_bench_event_set_up(as_raw(dev), event as c_uint, growth::count(meter))
     })?;
-    let cost = meter.measure(1, |_| {
+    let cost = growth::events(meter, || {
         let _quiet = Quiet::new();
         // SAFETY: The event is set up.
         let passed = unsafe { mbpool_bench_event_once() };

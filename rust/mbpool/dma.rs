@@ -424,11 +424,16 @@ impl Pages {
         match unsafe { self.memory(number) } {
             Memory::Coherent(_) => barrier(direction),
             Memory::Streaming(mapping) => {
-                let (dev, dir) = (as_raw(&mapping.dev), mapping.direction.into());
+                let dev = as_raw(&mapping.dev);
+                let dir: bindings::dma_data_direction = mapping.direction.into();
                 // CAST: An offset in a page is at most `MAX_PAGE_SIZE`, which a DMA address holds. The sum is
                 // an address in the page, so it does not wrap.
                 let dma = mapping.dma.wrapping_add(offset as DmaAddress);
+                // Where all devices are coherent and no memory is out of reach, there is nothing to call.
+                #[cfg(not(CONFIG_DMA_NEED_SYNC))]
+                let _ = (dev, dma, len, dir, to_cpu, to_device);
                 // SAFETY: The range lies in a mapping of this device and direction.
+                #[cfg(CONFIG_DMA_NEED_SYNC)]
                 unsafe {
                     if to_cpu {
                         bindings::__dma_sync_single_for_cpu(dev, dma, len, dir);

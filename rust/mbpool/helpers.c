@@ -6,8 +6,10 @@
 
 #include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
+#include <linux/export.h>
 #include <linux/iommu-dma.h>
 #include <linux/mm.h>
+#include <linux/spinlock.h>
 #include <linux/swiotlb.h>
 
 #include "helpers.h"
@@ -31,6 +33,24 @@ int mbpool_page_ref_count(const struct page *page)
 {
 	return page_ref_count(page);
 }
+
+/* The lock is inlined into who uses the crate. */
+#if !defined(CONFIG_SMP) && !defined(CONFIG_PREEMPT_RT)
+unsigned long mbpool_spin_lock_irqsave(spinlock_t *lock)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(lock, flags);
+	return flags;
+}
+EXPORT_SYMBOL_GPL(mbpool_spin_lock_irqsave);
+
+void mbpool_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+EXPORT_SYMBOL_GPL(mbpool_spin_unlock_irqrestore);
+#endif
 
 int mbpool_dma_get_cache_alignment(void)
 {

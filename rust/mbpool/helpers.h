@@ -2,6 +2,7 @@
 #ifndef MBPOOL_HELPERS_H
 #define MBPOOL_HELPERS_H
 
+#include <linux/spinlock_types.h>
 #include <linux/types.h>
 
 struct device;
@@ -12,6 +13,11 @@ void mbpool_get_page(struct page *page);
 void mbpool_put_page(struct page *page);
 int mbpool_page_ref_count(const struct page *page);
 int mbpool_dma_get_cache_alignment(void);
+
+#if !defined(CONFIG_SMP) && !defined(CONFIG_PREEMPT_RT)
+unsigned long mbpool_spin_lock_irqsave(spinlock_t *lock);
+void mbpool_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+#endif
 
 bool mbpool_dma_is_direct(struct device *dev);
 bool mbpool_dma_reaches(struct device *dev, struct page *page, size_t size);

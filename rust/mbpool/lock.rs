@@ -15,6 +15,13 @@ use kernel::{
     }, //
 };
 
+// Of helpers.c.
+#[cfg(not(any(CONFIG_SMP, CONFIG_PREEMPT_RT)))]
+extern "C" {
+    fn mbpool_spin_lock_irqsave(lock: *mut bindings::spinlock_t) -> c_ulong;
+    fn mbpool_spin_unlock_irqrestore(lock: *mut bindings::spinlock_t, flags: c_ulong);
+}
+
 /// A lock whose holder has interrupts off, whatever they were before.
 pub(crate) type IrqLock<T> = Lock<T, IrqSave>;
 
@@ -49,9 +56,14 @@ unsafe impl Backend for IrqSave {
     unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
         // SAFETY: As the trait's caller promises, the lock is initialised. A `spinlock_t` begins with its
         // `raw_spinlock_t`.
-        #[cfg(not(CONFIG_PREEMPT_RT))]
+        #[cfg(all(CONFIG_SMP, not(CONFIG_PREEMPT_RT)))]
         unsafe {
             bindings::_raw_spin_lock_irqsave(ptr.cast())
+        }
+        // SAFETY: As above. On one CPU it is inline, in the end the interrupt flags and nothing else.
+        #[cfg(not(any(CONFIG_SMP, CONFIG_PREEMPT_RT)))]
+        unsafe {
+            mbpool_spin_lock_irqsave(ptr)
         }
         // SAFETY: As above. This is what it is with PREEMPT_RT, where interrupts stay on.
         #[cfg(CONFIG_PREEMPT_RT)]
@@ -70,9 +82,14 @@ unsafe impl Backend for IrqSave {
     #[inline]
     unsafe fn unlock(ptr: *mut Self::State, flags: &Self::GuardState) {
         // SAFETY: As the trait's caller promises, we hold the lock, and had these flags from `lock`.
-        #[cfg(not(CONFIG_PREEMPT_RT))]
+        #[cfg(all(CONFIG_SMP, not(CONFIG_PREEMPT_RT)))]
         unsafe {
             bindings::_raw_spin_unlock_irqrestore(ptr.cast(), *flags)
+        }
+        // SAFETY: As above.
+        #[cfg(not(any(CONFIG_SMP, CONFIG_PREEMPT_RT)))]
+        unsafe {
+            mbpool_spin_unlock_irqrestore(ptr, *flags)
         }
         // SAFETY: As above.
         #[cfg(CONFIG_PREEMPT_RT)]
