@@ -149,6 +149,7 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter) -> Result {
         on_cpus(2, n, &|cpu, n| match cpu {
             0 => {
                 let mut cache = cache.lock();
+                let mut cache = cache.on(&pool)?;
                 repeat(n, |number| {
                     let handle = cache.alloc(GFP_ATOMIC).map(Buffer::post)?.handle;
                     belt.put(number, handle);
@@ -182,13 +183,14 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter) -> Result {
 /// A queue on each CPU, each with its own cache.
 fn caches(meter: &mut Meter, pool: &Pool<'_>) -> Result {
     // The mutexes are taken once a round: each CPU has its own.
-    let caches: [Pin<KBox<Mutex<Cache<'_>>>>; 2] = [
+    let caches: [Pin<KBox<Mutex<Cache>>>; 2] = [
         KBox::pin_init(new_mutex!(pool.cache()?), GFP_KERNEL)?,
         KBox::pin_init(new_mutex!(pool.cache()?), GFP_KERNEL)?,
     ];
     let all = |cpu: u32, n| {
         let [first, second] = &caches;
         let mut cache = if cpu == 0 { first } else { second }.lock();
+        let mut cache = cache.on(pool)?;
         repeat(n, |_| {
             let posted = cache.post(GFP_ATOMIC)?;
             let buffer = cache.take(posted.handle)?;

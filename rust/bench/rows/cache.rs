@@ -38,7 +38,8 @@ pub(crate) fn alloc_free(
     label: Label<'_>,
 ) -> Result {
     let pool = make(dev, &label)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let cost = meter.measure(meter.iterations(), |n| {
         timed(|| {
             for _ in 0..n {
@@ -61,7 +62,8 @@ pub(crate) fn post_take_free(
     label: Label<'_>,
 ) -> Result {
     let pool = make(dev, &label)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let cost = meter.measure(meter.iterations(), |n| {
         timed(|| {
             for _ in 0..n {
@@ -88,7 +90,8 @@ pub(crate) fn take(
     label: Label<'_>,
 ) -> Result {
     let pool = make(dev, &label)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let cost = over_handles(meter, |_| {
         let mut handles = [Handle::from_raw(0); BULK];
         for handle in &mut handles {
@@ -120,14 +123,14 @@ pub(crate) fn peek(
     label: Label<'_>,
 ) -> Result {
     let pool = make(dev, &label)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let handle = cache.post(GFP_KERNEL)?.handle;
     let cost = meter.measure(meter.iterations(), |n| {
         timed(|| {
             for _ in 0..n {
-                let peek = cache.peek(Handle::from_raw(opaque(handle.into_raw())))?;
+                let _peek = cache.peek(Handle::from_raw(opaque(handle.into_raw())))?;
                 barrier();
-                drop(peek);
             }
             Ok(())
         })
@@ -145,7 +148,8 @@ pub(crate) fn bulk(
     label: Label<'_>,
 ) -> Result {
     let pool = make(dev, &label)?;
-    let mut cache = pool.cache()?;
+    let mut stock = pool.cache()?;
+    let mut cache = stock.on(&pool)?;
     let mut ring = Ring::new();
     let mut batch = pool.batch();
     let cost = over_handles(meter, |_| {
