@@ -161,6 +161,7 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 		void *memory;
 
 		if (number == 0) {
+			/* Pairs with the other side's release of an empty slot. */
 			while (smp_load_acquire(slot))
 				cpu_relax();
 			local_bh_disable();
@@ -170,6 +171,7 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 			smp_store_release(slot, memory ?: ERR_PTR(-ENOMEM));
 		} else {
 			do {
+				/* Pairs with the release of a full one. */
 				memory = smp_load_acquire(slot);
 				cpu_relax();
 			} while (!memory);
@@ -178,6 +180,7 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 				put(rival, 0, memory, *dma);
 				local_bh_enable();
 			}
+			/* The memory was put before the slot is seen empty. */
 			smp_store_release(slot, NULL);
 		}
 	}

@@ -140,7 +140,10 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter) -> Result {
                 belt.put(number, pool.post(GFP_ATOMIC)?.handle);
                 Ok(())
             }),
-            _ => repeat(n, |number| Ok(drop(pool.take(belt.get(number))?))),
+            _ => repeat(n, |number| {
+                drop(pool.take(belt.get(number))?);
+                Ok(())
+            }),
         })
     })?;
     belt(meter, "contend.cache.belt", |n| {
@@ -156,7 +159,10 @@ pub(crate) fn measure(dev: &Device<Bound>, meter: &mut Meter) -> Result {
                     Ok(())
                 })
             }
-            _ => repeat(n, |number| Ok(drop(pool.take(belt.get(number))?))),
+            _ => repeat(n, |number| {
+                drop(pool.take(belt.get(number))?);
+                Ok(())
+            }),
         })
     })?;
 

@@ -186,8 +186,11 @@ pub(crate) fn on_cpus(
     n: u32,
     mut work: &(dyn Fn(u32, u32) -> Result<u64> + Sync),
 ) -> Result<u64> {
+    /// # Safety
+    ///
+    /// `arg` points to `work`.
     unsafe extern "C" fn call(arg: *mut c_void, number: c_uint, n: c_uint) -> i64 {
-        // SAFETY: `arg` is `work`, which is there until all are done and may be used by all at once.
+        // SAFETY: As the caller promises; it is there until all are done and may be used by all at once.
         let work = unsafe { *arg.cast::<&(dyn Fn(u32, u32) -> Result<u64> + Sync)>() };
         match work(number, n).map(i64::try_from) {
             Ok(Ok(passed)) => passed,
@@ -195,7 +198,7 @@ pub(crate) fn on_cpus(
             Err(error) => error.to_errno().into(),
         }
     }
-    // SAFETY: As above.
+    // SAFETY: `call` gets `work`, which is there until the function returns.
     as_time(unsafe { mbpool_bench_on_cpus(cpus, call, (&raw mut work).cast(), n) })
 }
 

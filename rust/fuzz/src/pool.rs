@@ -376,7 +376,7 @@ impl<'slots> Pool<'slots> {
 
     fn install(&mut self, page: u32) {
         for index in self.of_page(page) {
-            self.slots.appear(index);
+            self.slots.appear(index, 1);
             self.chunk(index).state = State::Free;
         }
         self.depot.install(page);
@@ -394,7 +394,7 @@ impl<'slots> Pool<'slots> {
         assert_eq!(retired, due);
         if let Some(page) = retired {
             for index in self.of_page(page) {
-                self.slots.vanish(index);
+                self.slots.vanish(index, 1);
                 self.chunk(index).state = State::Absent;
             }
             assert!(self.reserved.insert(page));

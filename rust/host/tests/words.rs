@@ -152,7 +152,7 @@ fn try_each_mix(geometry: Geometry) -> (u64, u64) {
                 let mut due = vec![None; 1 << own_bits(&geometry)];
                 let what = digits(states, STATES.into()).zip(digits(ages, generations));
                 for (index, (state, age)) in there.iter().zip(what) {
-                    slots.appear(*index);
+                    slots.appear(*index, 1);
                     for _ in 0..age {
                         slots.post(*index, Owner::POOL);
                         assert!(slots.reclaim(*index));
