@@ -62,9 +62,7 @@ fn a_closed_one_takes_nothing_and_gives_what_it_has() {
     let mut magazine = with(2);
     magazine.close(true);
     assert!(!magazine.push(7));
-    let mut out = Vec::new();
-    magazine.empty(|index| out.push(index));
-    assert_eq!(out, [0, 1]);
+    assert_eq!(magazine.take_all(), [0, 1]);
     magazine.close(false);
     assert!(magazine.push(7));
 }

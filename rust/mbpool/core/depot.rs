@@ -198,11 +198,27 @@ impl Depot {
     /// From now on, and for a while, chunks come from the lowest page and go to their own, so that the
     /// high pages drain.
     pub fn pack(&mut self) {
-        // INVARIANT: An empty magazine is in its place, and closed.
+        // INVARIANT: The magazine is closed, and then emptied.
         self.packing = PACKING;
-        let mut front = core::mem::take(&mut self.front);
         self.front.close(true);
-        front.empty(|index| self.push_paged(index));
+        while !self.front.is_empty() {
+            self.unload_half();
+        }
+    }
+
+    /// Puts the half that has been in the front longest into its pages.
+    fn unload_half(&mut self) {
+        let mut out = [0; HALF];
+        let mut count = 0;
+        self.front.unload(|index| {
+            if let Some(entry) = out.get_mut(count) {
+                *entry = index;
+                count += 1;
+            }
+        });
+        for index in out.iter().take(count) {
+            self.push_paged(*index);
+        }
     }
 
     /// The front is empty: loads it from the pages, and takes one.
@@ -239,13 +255,10 @@ impl Depot {
         if self.packing > 0 {
             return self.push_paged(index);
         }
-        // Out of `self` for as long as `self` is changed.
-        let mut front = core::mem::take(&mut self.front);
-        front.unload(|old| self.push_paged(old));
-        if !front.push(index) {
+        self.unload_half();
+        if !self.front.push(index) {
             self.push_paged(index);
         }
-        self.front = front;
     }
 
     /// Takes a chunk from the lowest page that has any.

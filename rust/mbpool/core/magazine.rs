@@ -140,13 +140,6 @@ impl Magazine {
         // INVARIANT: Either will do.
         self.limit = if closed { 0 } else { OPEN };
     }
-
-    /// Takes out all, what has been in longest first, and gives each to `put`.
-    pub fn empty(&mut self, put: impl FnMut(u32)) {
-        self.items.iter().take(self.len()).copied().for_each(put);
-        // INVARIANT: It became less.
-        self.len = 0;
-    }
 }
 
 /// Puts several indices into a [`Magazine`], whose length is written once, when this is dropped.

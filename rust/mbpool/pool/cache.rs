@@ -142,9 +142,10 @@ impl Caches {
 /// ```
 pub struct Cache {
     shared: Arc<Shared>,
-    pub(super) owner: Owner,
-    pub(super) magazine: Magazine,
-    pub(super) figures: KBox<Figures>,
+    owner: Owner,
+    // In a box: a kilobyte is too much for what is moved about on kernel stacks.
+    magazine: KBox<Magazine>,
+    figures: KBox<Figures>,
     number: usize,
 }
 
@@ -156,6 +157,7 @@ impl Pool<'_> {
     /// - `ENOSPC`: the pool has 64 caches.
     /// - `ENOMEM`.
     pub fn cache(&self) -> Result<Cache> {
+        let magazine = KBox::new(Magazine::new(), GFP_KERNEL)?;
         let figures = KBox::new(Figures::default(), GFP_KERNEL)?;
         let mut guarded = self.shared.guarded.lock();
         let mut entries = guarded.caches.entries.iter_mut().enumerate();
@@ -169,7 +171,7 @@ impl Pool<'_> {
         Ok(Cache {
             shared: self.shared.clone(),
             owner,
-            magazine: Magazine::new(),
+            magazine,
             figures,
             number,
         })
@@ -191,7 +193,13 @@ impl Cache {
             return Err(EINVAL);
         }
         // INVARIANT: It is the pool's.
-        Ok(Lane::new(self, &pool.shared))
+        let Self {
+            owner,
+            magazine,
+            figures,
+            ..
+        } = self;
+        Ok(Lane::new(magazine, figures, &pool.shared, *owner))
     }
 }
 

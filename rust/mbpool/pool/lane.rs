@@ -14,7 +14,7 @@ use super::{
         Peek,
         Posted, //
     },
-    cache::Cache,
+    cache::Figures,
     shared::Shared, //
 };
 use crate::{
@@ -24,7 +24,10 @@ use crate::{
             Handle,
             HandleError, //
         },
-        magazine::HALF,
+        magazine::{
+            Magazine,
+            HALF, //
+        },
         own::Own,
         slots::{
             Owner,
@@ -100,7 +103,7 @@ impl<'pool> View<'pool> {
     }
 }
 
-/// A [`Cache`] that is in use.
+/// A [`Cache`](crate::Cache) that is in use.
 ///
 /// Its methods take `&mut self` and cost neither a lock nor an atomic but when the stock runs out or over,
 /// which exchanges 64 chunks with the pool. It belongs to who serves the queue: any context but NMI, one at
@@ -108,23 +111,30 @@ impl<'pool> View<'pool> {
 ///
 /// # Invariants
 ///
-/// `cache` is a cache of the pool of `shared`, which exists for `'pool`; `view` is that of its owner.
+/// `magazine` and `figures` are those of a [`Cache`](crate::Cache) of the pool of `shared`, which exists for `'pool`; `view`
+/// is that of its owner.
 pub struct Lane<'cache, 'pool> {
-    cache: &'cache mut Cache,
+    magazine: &'cache mut Magazine,
+    figures: &'cache Figures,
     shared: &'pool Shared,
     view: View<'pool>,
 }
 
 impl<'cache, 'pool> Lane<'cache, 'pool> {
-    /// The caller has checked that the cache is one of the pool, which exists for `'pool`.
+    /// The parts of a cache; the caller has checked that it is one of the pool, which exists for `'pool`.
     #[inline]
-    pub(super) fn new(cache: &'cache mut Cache, shared: &'pool Shared) -> Self {
-        let view = View::new(shared, cache.owner);
+    pub(super) fn new(
+        magazine: &'cache mut Magazine,
+        figures: &'cache Figures,
+        shared: &'pool Shared,
+        owner: Owner,
+    ) -> Self {
         // INVARIANT: As the caller promises.
         Self {
-            cache,
+            magazine,
+            figures,
             shared,
-            view,
+            view: View::new(shared, owner),
         }
     }
 }
@@ -134,7 +144,7 @@ impl<'pool> Lane<'_, 'pool> {
     #[inline]
     pub fn alloc(&mut self, gfp: Flags) -> Result<Buffer<'pool>> {
         let index = self.pop(gfp)?;
-        self.cache.figures.count(1);
+        self.figures.count(1);
         // SAFETY: The chunk was in the magazine.
         unsafe { self.view.slot(index) }.claim();
         // INVARIANT: The chunk was ours and free, and is claimed.
@@ -155,7 +165,7 @@ impl<'pool> Lane<'_, 'pool> {
             return Ok(self.post_buffer(buffer));
         }
         let index = self.pop(gfp)?;
-        self.cache.figures.count(1);
+        self.figures.count(1);
         // SAFETY: By the invariant of `Cache` the chunk, which was in the magazine, is free and ours.
         Ok(unsafe { self.view.post_free(index) })
     }
@@ -180,16 +190,16 @@ impl<'pool> Lane<'_, 'pool> {
         let view = self.view;
         let mut posted = 0;
         while posted < most {
-            if self.cache.magazine.is_empty() {
+            if self.magazine.is_empty() {
                 match self.load(gfp) {
                     Ok(()) => {}
                     Err(_) if posted > 0 => break,
                     Err(error) => return Err(error),
                 }
             }
-            let chunks = self.cache.magazine.pop_many(most - posted);
+            let chunks = self.magazine.pop_many(most - posted);
             posted += chunks.len();
-            self.cache.figures.count(chunks.len());
+            self.figures.count(chunks.len());
             for index in chunks {
                 // SAFETY: By the invariant of `Cache` the chunks in the magazine are free and ours.
                 put(unsafe { view.post_free(*index) });
@@ -283,7 +293,7 @@ impl<'pool> Lane<'_, 'pool> {
             // SAFETY: The chunk was a buffer's in the batch, which is of our pool.
             unsafe { view.slot(*index) }.release();
         }
-        for index in self.cache.magazine.push_many(chunks) {
+        for index in self.magazine.push_many(chunks) {
             self.keep(*index);
         }
     }
@@ -305,7 +315,7 @@ impl<'pool> Lane<'_, 'pool> {
     /// Gives all that the cache holds to the pool. For a queue that stands still while others run
     /// short.
     pub fn flush(&mut self) {
-        let magazine = &mut self.cache.magazine;
+        let magazine = &mut *self.magazine;
         self.shared
             .push_many(core::iter::from_fn(|| magazine.pop()));
     }
@@ -313,7 +323,7 @@ impl<'pool> Lane<'_, 'pool> {
     /// Takes a free chunk out of the cache.
     #[inline]
     fn pop(&mut self, gfp: Flags) -> Result<u32> {
-        match self.cache.magazine.pop() {
+        match self.magazine.pop() {
             Some(index) => Ok(index),
             None => self.load_and_pop(gfp),
         }
@@ -322,13 +332,13 @@ impl<'pool> Lane<'_, 'pool> {
     #[cold]
     fn load_and_pop(&mut self, gfp: Flags) -> Result<u32> {
         self.load(gfp)?;
-        self.cache.magazine.pop().ok_or(ENOMEM)
+        self.magazine.pop().ok_or(ENOMEM)
     }
 
     /// Fetches chunks from the pool, at least one, when there is none.
     #[cold]
     fn load(&mut self, gfp: Flags) -> Result {
-        let magazine = &mut self.cache.magazine;
+        let magazine = &mut *self.magazine;
         let put = |index| {
             // There is room for a half in what is empty.
             let _ = magazine.push(index);
@@ -343,7 +353,7 @@ impl<'pool> Lane<'_, 'pool> {
     /// Puts a free chunk into the cache.
     #[inline]
     fn keep(&mut self, index: u32) {
-        if !self.cache.magazine.push(index) {
+        if !self.magazine.push(index) {
             self.unload(index);
         }
     }
@@ -353,13 +363,13 @@ impl<'pool> Lane<'_, 'pool> {
     fn unload(&mut self, index: u32) {
         let mut out = [index; HALF];
         let mut slots = out.iter_mut();
-        self.cache.magazine.unload(|old| {
+        self.magazine.unload(|old| {
             if let Some(slot) = slots.next() {
                 *slot = old;
             }
         });
         self.shared.push_many(out.into_iter());
-        let _ = self.cache.magazine.push(index);
+        let _ = self.magazine.push(index);
     }
 }
 
