@@ -23,8 +23,9 @@ lab_key() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-12; }
 
 LAB_ROOT=$LAB_CACHE/root-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages})
 LAB_KERNEL=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series})
-# Where it is not there, nobody asked for it.
+# These two are there if somebody asked for them.
 LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series,provision-uml})}
+LAB_VALGRIND=$LAB_CACHE/valgrind-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-valgrind})
 
 # Outputs of this checkout: a second checkout has its own.
 LAB_OUT=$LAB_CACHE/out/$(basename "$LAB_TOP")-$(sha256sum <<<"$LAB_TOP" | cut -c1-8)

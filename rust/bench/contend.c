@@ -17,7 +17,7 @@
 #include "peers.h"
 
 struct gathering {
-	s64 (*func)(void *arg, unsigned int number, unsigned int n);
+	mbpool_bench_func *func;
 	void *arg;
 	unsigned int n;
 	atomic_t missing;
@@ -27,7 +27,8 @@ struct place {
 	struct work_struct work;
 	struct gathering *all;
 	unsigned int number;
-	s64 result;
+	u64 start, end;
+	int error;
 };
 
 static void work_runs(struct work_struct *work)
@@ -39,26 +40,30 @@ static void work_runs(struct work_struct *work)
 	atomic_dec(&all->missing);
 	while (atomic_read(&all->missing))
 		cpu_relax();
-	place->result = all->func(all->arg, place->number, all->n);
+	place->start = ktime_get_ns();
+	place->error = all->func(all->arg, place->number, all->n);
+	place->end = ktime_get_ns();
 }
 
 /*
- * On the first @cpus CPUs @func runs, which answers how many nanoseconds it took or an error. Answers the
- * longest of those, or an error. -ENODEV: there are not so many.
+ * @func runs on the first @cpus CPUs, and answers 0 or an error. Answers the nanoseconds from when the first
+ * began to when the last was done, so that one which did not run beside the other is not taken for quick; or
+ * an error. -ENODEV: there are not so many CPUs.
  */
 s64 mbpool_bench_on_cpus(unsigned int cpus, mbpool_bench_func *func, void *arg, unsigned int n)
 {
 	struct gathering all = { .func = func, .arg = arg, .n = n, .missing = ATOMIC_INIT(cpus) };
+	u64 start = U64_MAX, end = 0;
 	unsigned int cpu, at = 0;
 	struct place *places;
-	s64 result = 0;
+	int error = 0;
 
 	places = kcalloc(cpus, sizeof(*places), GFP_KERNEL);
 	if (!places)
 		return -ENOMEM;
 	cpus_read_lock();
 	if (num_online_cpus() < cpus) {
-		result = -ENODEV;
+		error = -ENODEV;
 		goto out;
 	}
 	for_each_online_cpu(cpu) {
@@ -72,14 +77,17 @@ s64 mbpool_bench_on_cpus(unsigned int cpus, mbpool_bench_func *func, void *arg, 
 			break;
 	}
 	while (at--) {
-		flush_work(&places[at].work);
-		if (result >= 0)
-			result = places[at].result < 0 ? places[at].result : max(result, places[at].result);
+		struct place *place = &places[at];
+
+		flush_work(&place->work);
+		error = error ?: place->error;
+		start = min(start, place->start);
+		end = max(end, place->end);
 	}
 out:
 	cpus_read_unlock();
 	kfree(places);
-	return result;
+	return error ?: (s64)(end - start);
 }
 
 /* Softirqs are off for so many pairs at once, as in a poll function. */
@@ -126,10 +134,9 @@ static void put(enum mbpool_bench_rival rival, unsigned int number, void *memory
 }
 
 /* Each CPU allocates and frees. */
-s64 mbpool_bench_rival_pairs(void *arg, unsigned int number, unsigned int n)
+int mbpool_bench_rival_pairs(void *arg, unsigned int number, unsigned int n)
 {
 	enum mbpool_bench_rival rival = *(enum mbpool_bench_rival *)arg;
-	u64 start = ktime_get_ns();
 
 	while (n--) {
 		dma_addr_t dma = 0;
@@ -145,14 +152,13 @@ s64 mbpool_bench_rival_pairs(void *arg, unsigned int number, unsigned int n)
 		if (!memory)
 			return -ENOMEM;
 	}
-	return ktime_get_ns() - start;
+	return 0;
 }
 
 /* The first CPU allocates, the second frees. */
-s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
+int mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 {
 	enum mbpool_bench_rival rival = *(enum mbpool_bench_rival *)arg;
-	u64 start = ktime_get_ns();
 	unsigned int at;
 
 	for (at = 0; at < n; at++) {
@@ -161,7 +167,7 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 		void *memory;
 
 		if (number == 0) {
-			/* Pairs with the other side's release of an empty slot. */
+			/* Pairs with the release of the other side below. */
 			while (smp_load_acquire(slot))
 				cpu_relax();
 			local_bh_disable();
@@ -171,7 +177,7 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 			smp_store_release(slot, memory ?: ERR_PTR(-ENOMEM));
 		} else {
 			do {
-				/* Pairs with the release of a full one. */
+				/* Pairs with the release above, after which dma is there. */
 				memory = smp_load_acquire(slot);
 				cpu_relax();
 			} while (!memory);
@@ -180,11 +186,11 @@ s64 mbpool_bench_rival_belt(void *arg, unsigned int number, unsigned int n)
 				put(rival, 0, memory, *dma);
 				local_bh_enable();
 			}
-			/* The memory was put before the slot is seen empty. */
+			/* Pairs with the acquire above: dma may be written again. */
 			smp_store_release(slot, NULL);
 		}
 	}
-	return ktime_get_ns() - start;
+	return 0;
 }
 
 int mbpool_bench_rivals_set_up(struct device *dev)

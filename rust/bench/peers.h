@@ -33,8 +33,8 @@ int mbpool_bench_event_set_up(struct device *dev, enum mbpool_bench_event event,
 s64 mbpool_bench_event_once(void);
 void mbpool_bench_event_tear_down(void);
 
-/* Runs on several CPUs at once: which of them, how many times. The nanoseconds that it took, or an error. */
-typedef s64 mbpool_bench_func(void *arg, unsigned int number, unsigned int n);
+/* Runs on several CPUs at once: which of them, how many times. Answers 0 or an error. */
+typedef int mbpool_bench_func(void *arg, unsigned int number, unsigned int n);
 
 s64 mbpool_bench_on_cpus(unsigned int cpus, mbpool_bench_func *func, void *arg, unsigned int n);
 

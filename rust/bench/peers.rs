@@ -58,12 +58,12 @@ pub(crate) enum Rival {
 }
 
 /// What runs on several CPUs: its argument, the CPU's number, how many times.
-pub(crate) type OnCpu = unsafe extern "C" fn(*mut c_void, c_uint, c_uint) -> i64;
+type OnCpu = unsafe extern "C" fn(*mut c_void, c_uint, c_uint) -> c_int;
 
 extern "C" {
     fn mbpool_bench_on_cpus(cpus: c_uint, func: OnCpu, arg: *mut c_void, n: c_uint) -> i64;
-    fn mbpool_bench_rival_pairs(arg: *mut c_void, number: c_uint, n: c_uint) -> i64;
-    fn mbpool_bench_rival_belt(arg: *mut c_void, number: c_uint, n: c_uint) -> i64;
+    fn mbpool_bench_rival_pairs(arg: *mut c_void, number: c_uint, n: c_uint) -> c_int;
+    fn mbpool_bench_rival_belt(arg: *mut c_void, number: c_uint, n: c_uint) -> c_int;
     fn mbpool_bench_rivals_set_up(dev: *mut c_void) -> c_int;
     fn mbpool_bench_rivals_tear_down();
     fn mbpool_bench_free_memory() -> c_ulong;
@@ -175,30 +175,27 @@ pub(crate) fn free_memory() -> usize {
     unsafe { mbpool_bench_free_memory() }
 }
 
-/// Runs `work` on so many CPUs at once; each is told its number, and answers the nanoseconds that it took.
-/// Answers the longest.
+/// What runs on several CPUs at once: told its number, and how many times.
+pub(crate) type Work<'a> = &'a (dyn Fn(u32, u32) -> Result + Sync);
+
+/// Runs `work` on so many CPUs at once. Answers the nanoseconds until the last one was done.
 ///
 /// # Errors
 ///
 /// That of one of them; `ENODEV`: there are not so many CPUs.
-pub(crate) fn on_cpus(
-    cpus: u32,
-    n: u32,
-    mut work: &(dyn Fn(u32, u32) -> Result<u64> + Sync),
-) -> Result<u64> {
+pub(crate) fn on_cpus(cpus: u32, n: u32, mut work: Work<'_>) -> Result<u64> {
     /// # Safety
     ///
-    /// `arg` points to `work`.
-    unsafe extern "C" fn call(arg: *mut c_void, number: c_uint, n: c_uint) -> i64 {
-        // SAFETY: As the caller promises; it is there until all are done and may be used by all at once.
-        let work = unsafe { *arg.cast::<&(dyn Fn(u32, u32) -> Result<u64> + Sync)>() };
-        match work(number, n).map(i64::try_from) {
-            Ok(Ok(passed)) => passed,
-            Ok(Err(_)) => EOVERFLOW.to_errno().into(),
-            Err(error) => error.to_errno().into(),
+    /// `arg` points to a `Work`.
+    unsafe extern "C" fn call(arg: *mut c_void, number: c_uint, n: c_uint) -> c_int {
+        // SAFETY: As the caller promises.
+        let work = unsafe { *arg.cast_const().cast::<Work<'_>>() };
+        match work(number, n) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno(),
         }
     }
-    // SAFETY: `call` gets `work`, which is there until the function returns.
+    // SAFETY: `arg` is `work`, which is there until all are done and may be used by all at once.
     as_time(unsafe { mbpool_bench_on_cpus(cpus, call, (&raw mut work).cast(), n) })
 }
 

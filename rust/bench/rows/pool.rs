@@ -112,9 +112,8 @@ pub(crate) fn peek(
     let cost = meter.measure(meter.iterations(), |n| {
         timed(|| {
             for _ in 0..n {
-                let peek = pool.peek(Handle::from_raw(opaque(handle.into_raw())))?;
+                let _peek = pool.peek(Handle::from_raw(opaque(handle.into_raw())))?;
                 barrier();
-                drop(peek);
             }
             Ok(())
         })
