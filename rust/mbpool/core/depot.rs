@@ -221,32 +221,34 @@ impl Depot {
         }
     }
 
-    /// The front is empty: loads it from the pages, and takes one.
+    /// The front is empty: loads it from the lowest page, and takes one.
     #[cold]
     fn reload(&mut self) -> Option<u32> {
-        let first = self.pop_paged()?;
         if self.packing > 0 {
+            let index = self.pop_paged()?;
             self.packing -= 1;
             // INVARIANT: The magazine is open again once `packing` is 0.
             self.front.close(self.packing > 0);
-            return Some(first);
+            return Some(index);
         }
-        let mut batch = [0; HALF];
-        let mut count = 0;
-        for entry in &mut batch {
-            let Some(index) = self.pop_paged() else {
-                break;
-            };
-            *entry = index;
-            count += 1;
+        let number = self.current;
+        // CAST: `u32` to `usize` here and below, which is no smaller on any machine that runs Linux.
+        // When there is no page, `number` is `NONE`, which is none.
+        let height = self.heights.get_mut(number as usize)?;
+        let base = number.wrapping_shl(self.chunk_bits);
+        let top = base.wrapping_add(*height) as usize;
+        let count = (*height as usize).min(HALF);
+        // In the order of the stack, so what would have come from it first comes first now.
+        for chunk in self.stacks.get(top.wrapping_sub(count)..top)? {
+            // There is room for a half in what is empty.
+            let _ = self.front.push(base | u32::from(*chunk));
         }
-        // The lowest is to go first, so it goes in last.
-        for index in batch.iter().take(count).rev() {
-            if !self.front.push(*index) {
-                self.push_paged(*index);
-            }
+        // INVARIANT: So many have moved from the stack to the front.
+        *height -= count as u32;
+        if *height == 0 {
+            self.exhausted(number);
         }
-        Some(first)
+        self.front.pop()
     }
 
     /// The front is full, or closed: makes room in it and puts one in, or puts that into its page.
