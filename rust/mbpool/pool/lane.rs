@@ -111,8 +111,8 @@ impl<'pool> View<'pool> {
 ///
 /// # Invariants
 ///
-/// `magazine` and `figures` are those of a [`Cache`](crate::Cache) of the pool of `shared`, which exists for `'pool`; `view`
-/// is that of its owner.
+/// `magazine` and `figures` are those of a [`Cache`](crate::Cache) of the pool of `shared`, which exists
+/// for `'pool`; `view` is that of its owner.
 pub struct Lane<'cache, 'pool> {
     magazine: &'cache mut Magazine,
     figures: &'cache Figures,
@@ -155,7 +155,8 @@ impl<'pool> Lane<'_, 'pool> {
         Ok(buffer)
     }
 
-    /// Takes a chunk straight for the card: free -> on card. As [`Pool::post`](crate::Pool::post), and with its errors.
+    /// Takes a chunk straight for the card: free -> on card. As [`Pool::post`](crate::Pool::post), and
+    /// with its errors.
     ///
     /// Only this cache takes it back.
     #[inline]
@@ -225,8 +226,8 @@ impl<'pool> Lane<'_, 'pool> {
         }
     }
 
-    /// Takes back a chunk that the card returned: on card -> used. Constant time, and as [`Pool::take`](crate::Pool::take)
-    /// otherwise.
+    /// Takes back a chunk that the card returned: on card -> used. Constant time, and as
+    /// [`Pool::take`](crate::Pool::take) otherwise.
     ///
     /// # Errors
     ///
