@@ -22,13 +22,23 @@ LAB_MIRROR=${MBPOOL_MIRROR:-http://deb.debian.org/debian}
 lab_key() { sha256sum "$@" | cut -d' ' -f1 | sha256sum | cut -c1-12; }
 
 LAB_ROOT=$LAB_CACHE/root-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages})
-LAB_KERNEL=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series})
-# These two are there if somebody asked for them.
-LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series,provision-uml})}
+lab_kernel_key() { lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-kernel,kernel-series} "${@/#/$LAB_SCRIPTS/}"; }
+LAB_STOCK=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_kernel_key)
+# These are there if somebody asked for them.
+LAB_DEBUG=$LAB_CACHE/debug-$LAB_SERIES-$(lab_kernel_key provision-debug debug.config)
+LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_kernel_key provision-uml)}
 LAB_VALGRIND=$LAB_CACHE/valgrind-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-valgrind})
 
-# Outputs of this checkout: a second checkout has its own.
+# Outputs of this checkout: a second checkout has its own, and so has each kernel that the modules are built for.
 LAB_OUT=$LAB_CACHE/out/$(basename "$LAB_TOP")-$(sha256sum <<<"$LAB_TOP" | cut -c1-8)
+LAB_CARGO=$LAB_OUT/cargo
+
+# The kernel that modules are built for and that the VM boots.
+case ${MBPOOL_KERNEL:-stock} in
+stock) LAB_KERNEL=$LAB_STOCK ;;
+debug) LAB_KERNEL=$LAB_DEBUG LAB_OUT=$LAB_OUT/debug ;;
+*) printf 'MBPOOL_KERNEL=%s: there are stock and debug\n' "$MBPOOL_KERNEL" >&2; exit 1 ;;
+esac
 
 say() { printf '%s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
