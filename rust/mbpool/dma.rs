@@ -57,9 +57,6 @@ use kernel::{
     }, //
 };
 
-/// `DMA_MAPPING_ERROR` of include/linux/dma-mapping.h.
-const MAPPING_ERROR: DmaAddress = DmaAddress::MAX;
-
 fn as_raw(dev: &Device) -> *mut bindings::device {
     ptr::from_ref(dev).cast_mut().cast()
 }
@@ -150,7 +147,8 @@ impl Mapping {
                 attrs,
             )
         };
-        if dma == MAPPING_ERROR {
+        // SAFETY: The device is valid.
+        if unsafe { helpers::mbpool_dma_mapping_error(as_raw(dev).cast(), dma) } {
             // SAFETY: The pages are ours.
             unsafe { bindings::__free_pages(page.as_ptr(), order) };
             return Err(ENOMEM);
@@ -273,6 +271,10 @@ mod helpers {
     use kernel::prelude::*;
 
     extern "C" {
+        pub(super) fn mbpool_dma_mapping_error(
+            dev: *mut c_void,
+            addr: kernel::dma::DmaAddress,
+        ) -> bool;
         pub(super) fn mbpool_page_address(page: *const c_void) -> *mut c_void;
         pub(super) fn mbpool_get_page(page: *mut c_void);
         pub(super) fn mbpool_put_page(page: *mut c_void);

@@ -16,6 +16,26 @@ use kernel::{
     prelude::*, //
 };
 
+// Of helpers.c.
+#[cfg(any(CONFIG_DEBUG_ATOMIC_SLEEP, CONFIG_LOCKDEP))]
+extern "C" {
+    fn mbpool_might_alloc(gfp: gfp_t);
+}
+
+/// Complains of a caller whose flags allow to sleep where it may not, or under a lock that the
+/// reclaim of memory takes: on a kernel that looks, even if nothing sleeps this time. Nothing on any
+/// other.
+#[inline(always)]
+pub(crate) fn might_alloc(flags: Flags) {
+    // SAFETY: It only looks at where it is called.
+    #[cfg(any(CONFIG_DEBUG_ATOMIC_SLEEP, CONFIG_LOCKDEP))]
+    unsafe {
+        mbpool_might_alloc(raw(flags))
+    }
+    #[cfg(not(any(CONFIG_DEBUG_ATOMIC_SLEEP, CONFIG_LOCKDEP)))]
+    let _ = flags;
+}
+
 /// What a caller lets an allocation do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

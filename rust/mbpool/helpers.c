@@ -9,6 +9,7 @@
 #include <linux/export.h>
 #include <linux/iommu-dma.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/spinlock.h>
 #include <linux/swiotlb.h>
 
@@ -52,9 +53,24 @@ void mbpool_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 EXPORT_SYMBOL_GPL(mbpool_spin_unlock_irqrestore);
 #endif
 
+/* So is this, on a kernel with which it is something. */
+#if defined(CONFIG_DEBUG_ATOMIC_SLEEP) || defined(CONFIG_LOCKDEP)
+void mbpool_might_alloc(gfp_t gfp)
+{
+	might_alloc(gfp);
+}
+EXPORT_SYMBOL_GPL(mbpool_might_alloc);
+#endif
+
 int mbpool_dma_get_cache_alignment(void)
 {
 	return dma_get_cache_alignment();
+}
+
+/* For the DMA API's own checks, which note that somebody asked. */
+bool mbpool_dma_mapping_error(struct device *dev, dma_addr_t addr)
+{
+	return dma_mapping_error(dev, addr) != 0;
 }
 
 /*

@@ -19,6 +19,11 @@ unsigned long mbpool_spin_lock_irqsave(spinlock_t *lock);
 void mbpool_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 #endif
 
+#if defined(CONFIG_DEBUG_ATOMIC_SLEEP) || defined(CONFIG_LOCKDEP)
+void mbpool_might_alloc(gfp_t gfp);
+#endif
+
+bool mbpool_dma_mapping_error(struct device *dev, dma_addr_t addr);
 bool mbpool_dma_is_direct(struct device *dev);
 bool mbpool_dma_reaches(struct device *dev, struct page *page, size_t size);
 bool mbpool_dma_must_bounce(struct device *dev);

@@ -34,7 +34,8 @@ use crate::{
             Slot, //
         }, //
     },
-    dma::Addresses, //
+    dma::Addresses,
+    gfp, //
 };
 use core::ptr;
 use kernel::{
@@ -188,6 +189,7 @@ impl<'pool> Lane<'_, 'pool> {
         if gfp.contains(__GFP_ZERO) {
             return Err(EINVAL);
         }
+        gfp::might_alloc(gfp);
         let view = self.view;
         let mut posted = 0;
         while posted < most {
@@ -324,6 +326,7 @@ impl<'pool> Lane<'_, 'pool> {
     /// Takes a free chunk out of the cache.
     #[inline]
     fn pop(&mut self, gfp: Flags) -> Result<u32> {
+        gfp::might_alloc(gfp);
         match self.magazine.pop() {
             Some(index) => Ok(index),
             None => self.load_and_pop(gfp),

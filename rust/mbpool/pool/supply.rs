@@ -7,7 +7,10 @@ use super::shared::Shared;
 use crate::{
     core::marks::Due,
     dma,
-    gfp::Kind, //
+    gfp::{
+        self,
+        Kind, //
+    }, //
 };
 use kernel::{
     alloc::Flags,
@@ -26,6 +29,7 @@ impl Shared {
     /// `ENOMEM`: all chunks are out and the pool is at its limit, or there was no memory for a page.
     #[inline]
     pub(super) unsafe fn pop(&self, gfp: Flags) -> Result<u32> {
+        gfp::might_alloc(gfp);
         // What follows the lock is the same in both cases, so that nothing has to be kept across it.
         let ready = self.guarded.lock().pop_ready();
         match ready {
@@ -51,6 +55,7 @@ impl Shared {
         gfp: Flags,
         mut put: impl FnMut(u32),
     ) -> Result<usize> {
+        gfp::might_alloc(gfp);
         let (popped, due) = self.guarded.lock().pop_many(most, &mut put);
         self.background.start(due);
         if popped > 0 {
