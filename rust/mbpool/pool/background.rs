@@ -196,7 +196,8 @@ impl Background {
 
 impl Pool<'_> {
     /// Gives back all pages of which no chunk is out, beyond what the pool keeps under memory pressure.
-    /// Answers how many went. Process context; may sleep.
+    /// Answers how many went, those among them that another was giving back. Process context; may
+    /// sleep.
     pub(crate) fn trim(&self) -> usize {
         let mut all = 0;
         loop {
@@ -204,9 +205,17 @@ impl Pool<'_> {
             let some = unsafe { self.shared.give_back(self.shared.floor, BATCH) };
             all += some;
             if some < BATCH {
-                return all;
+                break;
             }
         }
+        // Their memory is not there before they are done, and it is what the caller wants.
+        let mut guarded = self.shared.guarded.lock();
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        all += guarded.returning as usize;
+        while guarded.returning > 0 {
+            self.shared.grown.wait(&mut guarded);
+        }
+        all
     }
 }
 
