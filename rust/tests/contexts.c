@@ -9,8 +9,10 @@
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/preempt.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
 
 #include "contexts.h"
 
@@ -21,8 +23,6 @@ enum mbpool_test_context mbpool_test_context(void)
 		return MBPOOL_TEST_HARDIRQ;
 	if (in_serving_softirq())
 		return MBPOOL_TEST_SOFTIRQ;
-	if (irqs_disabled())
-		return MBPOOL_TEST_IRQS_OFF;
 	return MBPOOL_TEST_PROCESS;
 }
 
@@ -68,11 +68,14 @@ static void irq_work_runs(struct irq_work *work)
 	from->func(from->arg);
 }
 
-/* From an interrupt that this CPU sends itself. */
+/*
+ * From an interrupt that this CPU sends itself. Not a "hard" one, which would go on as such with
+ * PREEMPT_RT: there a driver's handlers are threads, and no lock of a pool is for anything else.
+ */
 int mbpool_test_in_hardirq(void (*func)(void *), void *arg)
 {
 	struct from_irq from = {
-		.work = IRQ_WORK_INIT_HARD(irq_work_runs),
+		.work = IRQ_WORK_INIT(irq_work_runs),
 		.func = func,
 		.arg = arg,
 	};
@@ -83,20 +86,27 @@ int mbpool_test_in_hardirq(void (*func)(void *), void *arg)
 	return 0;
 }
 
-/*
- * From an interrupt that this CPU sends another, or, if that one idles, from its idle loop, with
- * interrupts off. -ENODEV if there is no other.
- */
-int mbpool_test_in_ipi(void (*func)(void *), void *arg)
+static long hardirq_here(void *data)
 {
+	struct from_irq *from = data;
+
+	return mbpool_test_in_hardirq(from->func, from->arg);
+}
+
+/* From an interrupt on another CPU. -ENODEV if there is no other. */
+int mbpool_test_in_hardirq_elsewhere(void (*func)(void *), void *arg)
+{
+	struct from_irq from = { .func = func, .arg = arg };
 	unsigned int other;
-	int ret;
+	int ret = -ENODEV;
 
 	cpus_read_lock();
 	/* Stay here, or the other one may be this one by then. */
-	other = cpumask_any_but(cpu_online_mask, get_cpu());
-	ret = other < nr_cpu_ids ? smp_call_function_single(other, func, arg, true) : -ENODEV;
-	put_cpu();
+	migrate_disable();
+	other = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	if (other < nr_cpu_ids)
+		ret = work_on_cpu(other, hardirq_here, &from);
+	migrate_enable();
 	cpus_read_unlock();
 	return ret;
 }

@@ -8,13 +8,12 @@ enum mbpool_test_context {
 	MBPOOL_TEST_PROCESS,
 	MBPOOL_TEST_SOFTIRQ,
 	MBPOOL_TEST_HARDIRQ,
-	MBPOOL_TEST_IRQS_OFF,
 };
 
 enum mbpool_test_context mbpool_test_context(void);
 int mbpool_test_in_softirq(void (*func)(void *), void *arg);
 int mbpool_test_in_hardirq(void (*func)(void *), void *arg);
-int mbpool_test_in_ipi(void (*func)(void *), void *arg);
+int mbpool_test_in_hardirq_elsewhere(void (*func)(void *), void *arg);
 int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg);
 int mbpool_test_in_threads(void (*func)(void *, unsigned int), void *arg, unsigned int count);
 

@@ -71,7 +71,7 @@ fn the_framework_runs_where_it_says(_: &Fixture<'_>) -> Outcome {
         })?;
     }
     check_eq!(runs, 3);
-    run_in(Context::Ipi, || Ok(()))
+    run_in(Context::Elsewhere, || Ok(()))
 }
 
 fn the_whole_life_with_growth(on: &Fixture<'_>) -> Outcome {

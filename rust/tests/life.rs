@@ -111,9 +111,9 @@ fn peek_reads_and_leaves_it_there(on: &Fixture<'_>) -> Outcome {
     mark(&mut buffer, 3);
     let posted = buffer.post();
     for _ in 0..3 {
+        let mut bytes = KVec::from_elem(0, 1024, GFP_KERNEL)?;
         let peek = pool.peek(posted.handle)?;
         check_eq!(peek.len(), 1024);
-        let mut bytes = KVec::from_elem(0, 1024, GFP_KERNEL)?;
         peek.sync(0, 1024, DataDirection::FromDevice)?;
         peek.read(0, &mut bytes)?;
         check!(is_marked(&bytes, 3));

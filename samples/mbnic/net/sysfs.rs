@@ -41,12 +41,20 @@ impl<T: Driver> Files<T> {
     ];
 
     /// The file of a value, which anybody may read.
+    #[cfg_attr(
+        not(CONFIG_DEBUG_LOCK_ALLOC),
+        expect(
+            clippy::needless_update,
+            reason = "lockdep has fields of its own there"
+        )
+    )]
     const fn file<const N: usize>() -> &'static bindings::rx_queue_attribute {
         const {
             &bindings::rx_queue_attribute {
                 attr: bindings::attribute {
                     name: as_char_ptr_in_const_context(T::VALUES[N]),
                     mode: 0o444,
+                    ..pin_init::zeroed()
                 },
                 show: Some(Self::show::<N>),
                 store: None,
