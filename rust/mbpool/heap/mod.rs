@@ -261,10 +261,14 @@ impl<'bound> Inner<'bound> {
                 return Ok(buffer);
             }
         };
-        let buffer = match pool.alloc(gfp) {
-            Err(_) if !pool.is_at_limit() && self.make_room(gfp) => pool.alloc(gfp),
-            result => result,
-        }?;
+        let buffer = loop {
+            match pool.alloc(gfp) {
+                // What was given back may be too little for the kernel, or somebody else's by now, who
+                // is then further.
+                Err(_) if !pool.is_at_limit() && self.make_room(gfp) => {}
+                result => break result?,
+            }
+        };
         Ok(DmaSlice::of_chunk(&self.later, buffer, class, size))
     }
 
