@@ -23,6 +23,9 @@ demo: ## from a fresh machine to frames through a pool, with an explanation
 test: ## all tests, or SUITES="...": make check, the host's, the VM's with and without an IOMMU
 	@$(LAB)/in-root $(LAB)/test $(SUITES)
 
+test-debug: ## the VM's tests on a kernel with KASAN, lockdep, kmemleak and more, and faults that these must see
+	@MBPOOL_KERNEL=debug $(LAB)/in-root $(LAB)/test $(SUITES)
+
 bench: ## what it costs, beside its peers, into Documentation/performance; COMPARE="REV [REV]": two revisions
 	@$(LAB)/bench $(if $(COMPARE),--compare $(COMPARE))
 
@@ -39,11 +42,11 @@ lab: ## make the lab itself and nothing else
 	@$(LAB)/provision
 
 help: ## this list
-	@sed -nE 's/^([a-z]+): ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 16
+	@sed -nE 's/^([a-z-]+): ## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | sort -u | expand -t 16
 	@echo
 	@echo "  MBPOOL_CACHE=DIR   where the lab is kept (now: $${MBPOOL_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/mbpool})"
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
-.PHONY: modules demo test bench check fuzz vm lab help
+.PHONY: modules demo test test-debug bench check fuzz vm lab help
 .DEFAULT_GOAL := modules

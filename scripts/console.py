@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Finds in a console's log what tells of a fault in the kernel.
+"""Finds in a console's log what tells of a fault in the kernel. console.py LOG: prints the first such line, and fails.
 
 What a test expects is a refusal, an error code, a counter, and not such a line. The exception is DMA that an IOMMU is
 to stop: the suite that has a card do that names the lines that it provokes.
 """
 
+import pathlib
 import re
+import sys
 
 FAULTS = re.compile(
     r"WARNING: |BUG: |kernel BUG at|\bOops\b|Kernel panic|general protection fault|Unable to handle kernel"
-    r"|possible (?:circular|recursive) locking|inconsistent lock state|possible irq lock inversion|bad unlock balance"
+    r"|possible (?:circular|recursive) locking|inconsistent lock state|possible irq lock inversion|bad unlock balance|Invalid wait context"
     r"|suspicious RCU usage|\blockdep\b"
     r"|rcu: INFO: .*(?:stall|self-detected)|detected (?:expedited )?stalls on|soft lockup|hard LOCKUP|blocked for more than \d+ seconds"
-    r"|sleeping function called|scheduling while atomic|refcount_t: |UBSAN: |KASAN: |KFENCE: |list_(?:add|del) corruption"
+    r"|sleeping function called|scheduling while atomic|refcount_t: |UBSAN: |KASAN: |KFENCE: |ODEBUG: |kmemleak: \d+ new|panicked at |list_(?:add|del) corruption"
     r"|DMAR: \[.*(?:[Ff]ault|DMA (?:Read|Write))|DMA-API: |Slab corruption|Out of memory: "
 )
 
@@ -23,3 +25,8 @@ def fault(lines, provoked=None):
         if FAULTS.search(line) and not (provoked and re.search(provoked, line)):
             return line.strip(), lines[max(0, at - 3) : at + 30]
     return None
+
+
+if __name__ == "__main__":
+    if found := fault(pathlib.Path(sys.argv[1]).read_text(errors="replace").replace("\r", "").split("\n")):
+        sys.exit(found[0])

@@ -25,6 +25,11 @@ FAULTY = """\
 [    4.1] refcount_t: underflow; use-after-free.
 [    4.1] UBSAN: array-index-out-of-bounds in drivers/x.c:3:4
 [    4.1] DMAR: [DMA Write NO_PASID] Request device [00:01.0] fault addr 0xfffff000 [fault reason 0x05]
+[    4.1] [ BUG: Invalid wait context ]
+[    4.1] DMA-API: pci 0000:00:02.0: device driver has pending DMA allocations while released from device [count=1]
+[    4.1] ODEBUG: free active (active state 0) object: ffff888 object type: timer_list hint: x+0x0/0x10
+[    4.1] kmemleak: 8 new suspected memory leaks (see /sys/kernel/debug/kmemleak)
+[    4.1] rust_kernel: panicked at rust/planted/main.rs:200:24: attempt to add with overflow
 [    4.1] list_del corruption. prev->next should be ffff, but was dead
 """
 

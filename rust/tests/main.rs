@@ -28,6 +28,7 @@ mod greedy;
 mod handles;
 mod heap;
 mod hold;
+mod inject;
 mod irq;
 mod ktap;
 mod layout;
@@ -66,7 +67,7 @@ module! {
         },
         apart: usize {
             default: 0,
-            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory",
+            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory; 4: allocations that fail",
         },
     },
 }
@@ -106,6 +107,7 @@ const APART: &[(&str, &[ktap::Test])] = &[
     ("bounce", bus::bounce::TESTS),
     ("stale", bus::stale::TESTS),
     ("beside", bus::beside::TESTS),
+    ("inject", inject::TESTS),
 ];
 
 /// A device and its driver, with which pools are held.
