@@ -67,3 +67,35 @@ wait_for() {
 	echo "$*: $got, not $want"
 	return 1
 }
+
+size_of() { stat -c %s "$1"; }
+
+# fetch FILE FRAMES: so many datagrams of $LENGTH come, and what they hold is in FILE.
+fetch() {
+	listen "$1" && datagrams "$2" "$LENGTH" 2000 &&
+		wait_for "$(($2 * (LENGTH - 42)))" size_of "$1" &&
+		kill "$reader"
+}
+
+# expected NUMBER: the bytes after the headers of a made frame with that number, of seed 0, in hex.
+expected() {
+	local state=$((($1 * 0x9e3779b9 & 0xffffffff) | 1))
+	printf '00000000%08x' "$1"
+	for _ in $(seq $((LENGTH - 50))); do
+		state=$((state ^ (state << 13 & 0xffffffff)))
+		state=$((state ^ state >> 17))
+		state=$((state ^ (state << 5 & 0xffffffff)))
+		printf '%02x' $((state & 0xff))
+	done
+	echo
+}
+
+# one FILE NUMBER: the bytes of the datagram of that number in a file of them.
+one() { tail -c +$(($2 * (LENGTH - 42) + 1)) "$1" | head -c $((LENGTH - 42)) | xxd -p | tr -d '\n'; }
+
+# is_made FILE NUMBER: each byte of it is as the card made it.
+is_made() {
+	local bytes
+	bytes=$(one "$1" "$2")
+	[ "$bytes" = "$(expected "$2")" ] || { echo "$bytes"; expected "$2"; return 1; }
+}
