@@ -29,37 +29,61 @@ METADATA = re.compile(r"^metadata page_size=(\d+) buffers=(\d+) each=(\d+)$")
 CPU = "qemu64"
 
 
+# Where a tree has what modules; the drivers are for the stock kernel alone.
+DRIVERS = ["mbnic", "mbnic_plain"]
+MODULES = {"mbpool": "rust/mbpool", "mbpool_bench": "rust/bench", "mbnic": "samples/mbnic", "mbnic_plain": "rust/bench/plain"}
+
+
 def build(tree, name):
-    """Builds both modules of a tree, for the stock kernel and for User Mode Linux: the directories that hold them."""
-    flavours = {"stock": ["-C", KERNEL]}
+    """Builds the modules of a tree, for the stock kernel and for User Mode Linux: the directory that holds them."""
+    flavours = {"stock": (["-C", KERNEL], MODULES)}
     if pathlib.Path("/uml/linux").exists():
         # A module of User Mode Linux lies anywhere in 64 bits.
-        flavours["uml"] = ["-C", "/uml/source", "ARCH=um", "CC=gcc-14", "RUSTFLAGS_MODULE=-Crelocation-model=static -Ccode-model=large"]
-    for flavour, words in flavours.items():
+        words = ["-C", "/uml/source", "ARCH=um", "CC=gcc-14", "RUSTFLAGS_MODULE=-Crelocation-model=static -Ccode-model=large"]
+        flavours["uml"] = (words, ["mbpool", "mbpool_bench"])
+    for flavour, (words, modules) in flavours.items():
         out = OUT / name / flavour
-        symbols = out / "mbpool" / "Module.symvers"
-        for part in ("mbpool", "bench"):
+        for module in modules:
+            part = MODULES[module]
+            # Not all revisions have all.
+            if not pathlib.Path(tree, part, "Kbuild").exists():
+                continue
             (out / part).mkdir(parents=True, exist_ok=True)
-            extra = [f"KBUILD_EXTRA_SYMBOLS={symbols}"] if part == "bench" else []
-            command = ["make", "--no-print-directory", "-s", *words, f"M={tree}/rust/{part}", f"MO={out}/{part}", *extra]
-            with (out / f"{part}.log").open("w") as log:
+            extra = [] if module == "mbpool" else [f"KBUILD_EXTRA_SYMBOLS={out}/{MODULES['mbpool']}/Module.symvers"]
+            command = ["make", "--no-print-directory", "-s", *words, f"M={tree}/{part}", f"MO={out}/{part}", *extra]
+            with (out / f"{module}.log").open("w") as log:
                 if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False).returncode:
                     sys.exit(f"bench: {tree} does not build for {flavour}; see {log.name}")
     return OUT / name
+
+
+def files(out, *modules):
+    """The files of modules that were built there."""
+    return [out / MODULES[module] / f"{module}.ko" for module in modules]
 
 
 def vm(options, idle, parameters):
     """A boot of the stock kernel in QEMU."""
 
     def boot(built):
-        out = built / "stock"
         with tempfile.NamedTemporaryFile("w", prefix="mbpool-bench.") as words:
             words.write(f"{idle} {parameters}\n")
             words.flush()
             command = [SCRIPTS / "vm", "--cpu", CPU, *options, "--timeout", "900", "--file", f"{words.name}:bench.args"]
-            for ko in (out / "mbpool/mbpool.ko", out / "bench/mbpool_bench.ko"):
+            return run([*command, SCRIPTS / "guest/bench.sh", *files(built / "stock", "mbpool", "mbpool_bench")], 960)
+
+    return boot
+
+
+def card(options):
+    """A boot of the stock kernel with the virtual card."""
+
+    def boot(built):
+        with tempfile.TemporaryDirectory(prefix="mbpool-bench.") as results:
+            command = [SCRIPTS / "run-guest", SCRIPTS / "guest/bench-frames.sh", "--cpu", CPU, *options]
+            for ko in files(built / "stock", "mbpool", *DRIVERS):
                 command += ["--file", f"{ko}:{ko.name}"]
-            return run([*command, SCRIPTS / "guest/bench.sh"], 960)
+            return run(command, 960, dict(os.environ, RESULTS=results, IOMMU=""))
 
     return boot
 
@@ -68,10 +92,9 @@ def uml(options, parameters):
     """A boot of User Mode Linux."""
 
     def boot(built):
-        out = built / "uml"
         both = built / "uml-modules"
         both.mkdir(exist_ok=True)
-        for ko in (out / "mbpool/mbpool.ko", out / "bench/mbpool_bench.ko"):
+        for ko in files(built / "uml", "mbpool", "mbpool_bench"):
             (both / ko.name).write_bytes(ko.read_bytes())
         command = ["/uml/linux", "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet", "con=null"]
         command += ["con0=null,fd:1", *options, f"init={SCRIPTS}/guest/bench-uml", "--", str(both), *parameters.split()]
@@ -80,10 +103,12 @@ def uml(options, parameters):
     return boot
 
 
-def run(command, limit):
+def run(command, limit, env=None):
     """What a machine said, or the end."""
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=limit, check=False, env=env
+        )
     except subprocess.TimeoutExpired:
         sys.exit(f"bench: {command[0]} did not end within {limit} s")
     lines = done.stdout.replace("\r", "").split("\n")
@@ -98,6 +123,8 @@ MACHINES = {
     "icount-noinit": ("Instructions, init_on_alloc=0", vm(["--icount", "--append", "init_on_alloc=0"], 60, ""), "instructions"),
     "uml": ("User Mode Linux, init_on_alloc=1", uml(["init_on_alloc=1"], "iterations=10000"), "ns"),
     "uml-noinit": ("User Mode Linux, init_on_alloc=0", uml(["init_on_alloc=0"], "iterations=10000"), "ns"),
+    "frames": ("Frames up the stack", card([]), "instructions a frame"),
+    "frames-noinit": ("Frames up the stack, init_on_alloc=0", card(["--append", "init_on_alloc=0"]), "instructions a frame"),
     "contend": ("Two CPUs, emulated", vm(["--cpus", "2"], 20, "contend=1 iterations=4000 rounds=151"), "ns of an emulator"),
 }
 
@@ -127,6 +154,9 @@ def measure(built, names, boots):
     results = {}
     for name in names:
         title, boot, unit = MACHINES[name]
+        if unit.endswith("a frame") and not all(file.exists() for file in files(built / "stock", *DRIVERS)):
+            print(f"==> {title}: not in this revision", flush=True)
+            continue
         results[name] = {"title": title, "unit": unit, "boots": []}
         for number in range(boots):
             print(f"==> {title}: boot {number + 1} of {boots}", flush=True)
@@ -151,6 +181,8 @@ def main():
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
     names = args.machine or list(MACHINES)
+    if any(name.startswith("frames") for name in names):
+        subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=TOP / "tools", check=True)
 
     if args.tree:
         trees = [tree.split("=", 1) for tree in args.tree]
@@ -170,7 +202,7 @@ def main():
             "host": next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown"),
         }
         touched = subprocess.run([SCRIPTS / "touched"], capture_output=True, text=True, check=True).stdout
-        bench_report.write(args.out, about, results, touched)
+        bench_report.write(args.out, about, results, touched, MACHINES)
         print(f"written: {args.out}")
 
 

@@ -29,6 +29,15 @@ PEERS = {
     "pool.grow.own/256/64": "dma_pool.grow.own/256/0",
 }
 
+# The drivers of the frames: who each is over, by the way of its frames.
+DRIVERS = {
+    "frames.copy.pool": "copied, mbpool",
+    "frames.copy.array": "copied, an array of its own",
+    "frames.lend.pool": "as they lie, mbpool",
+    "frames.lend.pages": "as they lie, a new page each",
+    "frames.lend.page_pool": "as they lie, page_pool",
+}
+
 # What each path is to cost: its row, the most that it may cost and of what: 1, or a row in the same boot.
 TARGETS = [
     ("cache: post + take + free", "cache.post_take_free/256/64", 47, None),
@@ -50,8 +59,9 @@ MANY = 1.05
 # What is not to be slower with two CPUs than this, of one.
 ALONE, APART = "contend.cache.post_take_free/2048", 0.85
 
-# In the plots.
+# In the plots, of those machines that have the rows.
 PLOTS = {
+    "a frame": [f"{name}/{size}/2048" for size in (64, 512, 1514) for name in DRIVERS],
     "a trip": [
         "cache.bulk64/256/64",
         "cache.post_take_free/256/64",
@@ -69,7 +79,7 @@ PLOTS = {
     ],
 }
 
-OURS = ("pool.", "cache.", "reserve.", "contend.pool", "contend.cache", "metadata")
+OURS = ("pool.", "cache.", "reserve.", "contend.pool", "contend.cache", "metadata", "frames.copy.pool", "frames.lend.pool")
 
 
 def spread(machine, key):
@@ -97,6 +107,8 @@ def keys_of(machines):
 def name_of(key):
     """As a reader wants it."""
     name, size, count = key.split("/")
+    if name in DRIVERS:
+        return f"{size} B, {DRIVERS[name]}"
     size = f" {size} B" if size != "0" else ""
     if name.startswith("contend."):
         return f"{name[8:]}{size}, {count} CPU{'s' if count != '1' else ''}"
@@ -167,8 +179,23 @@ def contention(machine):
     return f"{table(rows)}\n\nTarget: a cache each on one pool, at least {APART}: {'met' if one / two >= APART else 'missed'}."
 
 
+def frames(machine):
+    """What a frame costs by length, the way it takes and the driver, and how many a second that makes of a processor that
+    does an instruction a nanosecond. The ratio is to the driver over mbpool, on the same way in the same boot."""
+    rows = [("frame", "lowest", "median", "highest", "a second", "to mbpool")]
+    for key in sorted(keys_of([machine]), key=PLOTS["a frame"].index):
+        low, median, high = spread(machine, key)
+        name, rest = key.split("/", 1)
+        ours = f"{name.rsplit('.', 1)[0]}.pool/{rest}"
+        rate = f"{ratio(machine, key, ours):.2f}" if key != ours else ""
+        rows.append((name_of(key), number(low), number(median), number(high), f"{1e9 / median:,.0f}", rate))
+    return table(rows)
+
+
 def section(machine):
     """The tables of one machine."""
+    if machine["unit"].endswith("a frame"):
+        return frames(machine)
     if machine["unit"].startswith("ns of"):
         return contention(machine)
     return full(machine)
@@ -187,7 +214,7 @@ def summary(results):
 def comparison(first, second):
     """Two results side by side: (name, results) each."""
     parts = []
-    for machine in first[1]:
+    for machine in [name for name in first[1] if name in second[1]]:
         one, two = first[1][machine], second[1][machine]
         rows = [("row", first[0], second[0], "ratio")]
         for key in keys_of([one, two]):
@@ -201,6 +228,8 @@ def comparison(first, second):
 def plot(machine, keys):
     """Horizontal bars as SVG: ours in one colour, the kernel's in another, a line for the spread of the boots."""
     bars = [(name_of(key), key.startswith(OURS), spread(machine, key)) for key in keys if spread(machine, key)]
+    if not bars:
+        return None
     left, width, step = 230, 520, 22
     most = max(high for _, _, (_, _, high) in bars)
     unit = (width - 70) / most
@@ -221,26 +250,41 @@ def plot(machine, keys):
     return "\n".join(lines) + "\n"
 
 
-def write(directory, about, results, touched):
-    """The report: README.md, results.json and the plots. `touched` is what scripts/touched says."""
+def merged(directory, about, results, order):
+    """All machines: those of `results`, which are about `about`, and of an earlier report those that are not among them."""
+    for machine in results.values():
+        machine["about"] = about
+    file = directory / "results.json"
+    earlier = json.loads(file.read_text()) if file.exists() else {"machines": {}}
+    for machine in earlier["machines"].values():
+        # It was said once for all.
+        machine.setdefault("about", earlier.get("about"))
+    found = {**earlier["machines"], **results}
+    return {name: found[name] for name in order if name in found}
+
+
+def write(directory, about, results, touched, order):
+    """The report: README.md, results.json and the plots, with what an earlier report has of machines that were not measured
+    now. `touched` is what scripts/touched says."""
     directory.mkdir(parents=True, exist_ok=True)
-    directory.joinpath("results.json").write_text(json.dumps({"about": about, "touched": touched, "machines": results}, indent=1) + "\n")
+    machines = merged(directory, about, results, order)
+    directory.joinpath("results.json").write_text(json.dumps({"touched": touched, "machines": machines}, indent=1) + "\n")
     parts = [
         "<!-- SPDX-License-Identifier: GPL-2.0 -->",
         "# What it costs",
-        "Written by `make bench`; [how it is measured and how to read it](../performance.rst). A figure is the median of"
-        f" {max(len(machine['boots']) for machine in results.values())} boots; lowest and highest are those of the boots.",
-        "\n".join(f"- {key}: {value}" for key, value in about.items()),
+        "Written by `make bench`; [how it is measured and how to read it](../performance.rst). A figure is the median of the"
+        " boots; lowest and highest are those of the boots.",
     ]
-    if "icount" in results:
-        parts += ["## Targets", targets(results["icount"])]
-    for name, machine in results.items():
+    if "icount" in machines:
+        parts += ["## Targets", f"By the section Instructions, of revision {machines['icount']['about']['revision']}.", targets(machines["icount"])]
+    for name, machine in machines.items():
         parts.append(f"## {machine['title']} ({machine['unit']})")
-        if not machine["unit"].startswith("ns of"):
-            for title, keys in PLOTS.items():
+        parts.append("; ".join(f"{key} {value}" for key, value in {**machine["about"], "boots": len(machine["boots"])}.items()) + ".")
+        for title, keys in PLOTS.items() if not machine["unit"].startswith("ns of") else ():
+            if drawn := plot(machine, keys):
                 file = f"{name}-{title.replace(' ', '-')}.svg"
-                directory.joinpath(file).write_text(plot(machine, keys))
+                directory.joinpath(file).write_text(drawn)
                 parts.append(f"![{machine['title']}: {title}]({file})")
         parts.append(section(machine))
-    parts += ["## Memory touched", f"```\n{touched.rstrip()}\n```"]
+    parts += ["## Memory touched", f"Revision {about['revision']}.", f"```\n{touched.rstrip()}\n```"]
     directory.joinpath("README.md").write_text("\n\n".join(parts) + "\n")
