@@ -163,7 +163,7 @@ proptest! {
                 prop_assert_eq!(layout.user_bits_of(marked), (high, low));
                 prop_assert_eq!(layout.with_user_bits(marked, 0, 0), Some(handle));
                 prop_assert_eq!(parts.slots.look(marked), Ok(index));
-                prop_assert_eq!(parts.slots.take(marked), Ok(index));
+                prop_assert_eq!(parts.slots.fetch(marked), Ok(index));
             }
         }
     }

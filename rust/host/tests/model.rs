@@ -181,7 +181,7 @@ impl Model {
 
     fn take(&mut self, handle: Handle) {
         let expected = self.judge(handle, State::Card);
-        assert_eq!(self.parts.slots.take(handle), expected);
+        assert_eq!(self.parts.slots.fetch(handle), expected);
         if let Ok(index) = expected {
             self.chunk(index).state = State::Used;
         }

@@ -63,7 +63,7 @@ fn what_one_owner_posted_no_other_takes() {
             }
         }
         // The pool is one of the others.
-        assert_eq!(slots.take(handle), Err(HandleError::WrongState));
+        assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
         assert_eq!(slots.look(handle), Err(HandleError::WrongState));
         assert!(!slots.reclaim(1));
         assert!(!slots.is_idle(1));
@@ -90,7 +90,7 @@ fn an_owner_has_nothing_of_the_pools() {
     let handle = slots.post(2, Owner::POOL);
     refused(&slots, &own, handle, HandleError::WrongState);
     assert!(!own.reclaim(2));
-    assert_eq!(slots.take(handle), Ok(2));
+    assert_eq!(slots.fetch(handle), Ok(2));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_is_made_over_is_the_pools_under_the_same_handle() {
     (0..4).for_each(|index| own.make_over(index));
     assert_eq!(slots.count(), count(0, 1, 3));
     refused(&slots, &own, handle, HandleError::WrongState);
-    assert_eq!(slots.take(handle), Ok(3));
+    assert_eq!(slots.fetch(handle), Ok(3));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn the_way_of_a_buffer() {
     assert_eq!(slots.look(handle), Ok(2));
     assert_eq!(slots.look(handle), Ok(2));
     assert_eq!(slots.count(), count(0, 1, 3));
-    assert_eq!(slots.take(handle), Ok(2));
+    assert_eq!(slots.fetch(handle), Ok(2));
     assert_eq!(slots.count(), count(1, 0, 3));
     slots.release(2);
     assert_eq!(slots.count(), count(0, 0, 4));
@@ -54,16 +54,16 @@ fn the_way_of_a_buffer() {
 fn a_handle_is_good_once() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 8, 0));
     let handle = slots.post(1, Owner::POOL);
-    assert_eq!(slots.take(handle), Ok(1));
-    assert_eq!(slots.take(handle), Err(HandleError::WrongState));
+    assert_eq!(slots.fetch(handle), Ok(1));
+    assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
     assert_eq!(slots.look(handle), Err(HandleError::WrongState));
     slots.release(1);
-    assert_eq!(slots.take(handle), Err(HandleError::WrongState));
+    assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
     // On the card again, on a later trip.
     let later = slots.post(1, Owner::POOL);
-    assert_eq!(slots.take(handle), Err(HandleError::Stale));
+    assert_eq!(slots.fetch(handle), Err(HandleError::Stale));
     assert_eq!(slots.look(handle), Err(HandleError::Stale));
-    assert_eq!(slots.take(later), Ok(1));
+    assert_eq!(slots.fetch(later), Ok(1));
 }
 
 #[test]
@@ -73,18 +73,26 @@ fn a_stale_handle_passes_only_when_the_generation_has_come_round() {
     for _ in 0..7 {
         let handle = slots.post(0, Owner::POOL);
         assert_ne!(handle, old);
-        assert_eq!(slots.take(old), Err(HandleError::Stale));
+        assert_eq!(slots.fetch(old), Err(HandleError::Stale));
     }
     // What the documentation of `generation_bits` says: 2 to the 3 trips.
     assert_eq!(slots.post(0, Owner::POOL), old);
 }
 
 #[test]
+fn a_card_that_writes_zeros_has_no_handle_of_a_new_pool() {
+    let Parts { slots, .. } = Parts::full(small(1, 4, 3, 0));
+    let handle = slots.post(0, Owner::POOL);
+    assert_eq!(slots.fetch(Handle::from_raw(0)), Err(HandleError::Stale));
+    assert_eq!(slots.fetch(handle), Ok(0));
+}
+
+#[test]
 fn a_pool_without_generation_bits_still_checks_the_state() {
     let Parts { slots, .. } = Parts::full(small(1, 4, 0, 2));
     let handle = slots.post(3, Owner::POOL);
-    assert_eq!(slots.take(handle), Ok(3));
-    assert_eq!(slots.take(handle), Err(HandleError::WrongState));
+    assert_eq!(slots.fetch(handle), Ok(3));
+    assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
     assert_eq!(slots.post(3, Owner::POOL), handle);
 }
 
@@ -97,17 +105,17 @@ fn the_longest_generation_fits_its_word() {
     let real = slots.post(0, Owner::POOL);
     for bit in 0..21 {
         let made_up = Handle::from_raw(real.into_raw() ^ 1 << bit);
-        assert_eq!(slots.take(made_up), Err(HandleError::Stale), "bit {bit}");
+        assert_eq!(slots.fetch(made_up), Err(HandleError::Stale), "bit {bit}");
     }
     for bit in 21..32 {
         let made_up = Handle::from_raw(real.into_raw() ^ 1 << bit);
         assert_eq!(
-            slots.take(made_up),
+            slots.fetch(made_up),
             Err(HandleError::OutOfRange),
             "bit {bit}"
         );
     }
-    assert_eq!(slots.take(real), Ok(0));
+    assert_eq!(slots.fetch(real), Ok(0));
 }
 
 #[test]
@@ -119,7 +127,7 @@ fn what_is_not_there_is_out_of_range() {
     // Pages that the pool may grow to, and one past its last.
     for index in [4u32, 7, 8, 11, 12, 15] {
         let handle = Handle::from_raw(index << 21);
-        assert_eq!(parts.slots.take(handle), Err(HandleError::OutOfRange));
+        assert_eq!(parts.slots.fetch(handle), Err(HandleError::OutOfRange));
         assert_eq!(parts.slots.look(handle), Err(HandleError::OutOfRange));
         assert_eq!(parts.slots.redeem(handle), Err(HandleError::OutOfRange));
         assert!(!parts.slots.reclaim(index));
@@ -141,7 +149,7 @@ fn indices_in_the_gap_after_the_last_chunk_are_out_of_range() {
         };
         for page in 0..2 {
             let handle = Handle::from_raw((page << 3 | chunk) << generation);
-            assert_eq!(slots.take(handle), Err(expected));
+            assert_eq!(slots.fetch(handle), Err(expected));
         }
     }
     assert_eq!(slots.count(), count(0, 0, 10));
@@ -158,7 +166,7 @@ fn reclaim_takes_back_only_what_is_on_the_card() {
     assert!(slots.reclaim(2));
     assert!(!slots.reclaim(2));
     assert!(!slots.reclaim(3));
-    assert_eq!(slots.take(handle), Err(HandleError::WrongState));
+    assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
     assert_eq!(slots.redeem(lent), Ok(3));
     assert_eq!(slots.count(), count(1, 0, 3));
 }
@@ -169,8 +177,8 @@ fn what_the_card_had_before_a_reclaim_is_stale_after_it() {
     let before = slots.post(2, Owner::POOL);
     assert!(slots.reclaim(2));
     let after = slots.post(2, Owner::POOL);
-    assert_eq!(slots.take(before), Err(HandleError::Stale));
-    assert_eq!(slots.take(after), Ok(2));
+    assert_eq!(slots.fetch(before), Err(HandleError::Stale));
+    assert_eq!(slots.fetch(after), Ok(2));
 }
 
 #[test]
@@ -180,7 +188,7 @@ fn a_receipt_is_redeemed_once() {
     let receipt = slots.lend(0);
     assert_eq!(slots.count(), count(1, 0, 3));
     // It is no handle of the card.
-    assert_eq!(slots.take(receipt), Err(HandleError::WrongState));
+    assert_eq!(slots.fetch(receipt), Err(HandleError::WrongState));
     assert_eq!(slots.redeem(receipt), Ok(0));
     assert_eq!(slots.redeem(receipt), Err(HandleError::WrongState));
     assert_eq!(slots.count(), count(0, 0, 4));
@@ -262,7 +270,7 @@ fn try_words(geometry: Geometry, words: impl Iterator<Item = u32>) {
             .with_user_bits(handle, 0, 0)
             .expect("zero fits")
             .into_raw();
-        let found = slots.take(handle);
+        let found = slots.fetch(handle);
         assert_eq!(found.ok(), live.get(&bare).copied(), "word {word:#010x}");
         if let Ok(index) = found {
             // Back to the card, round to the same handle.

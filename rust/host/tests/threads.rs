@@ -128,7 +128,7 @@ fn one_handle_is_taken_once() {
         &slots,
         |index| slots.post(index, Owner::POOL),
         |at, handles| {
-            count(at, |index| match slots.take(handle(handles, index)) {
+            count(at, |index| match slots.fetch(handle(handles, index)) {
                 Ok(_) => true,
                 Err(HandleError::WrongState) => false,
                 Err(error) => panic!("{error:?}"),
@@ -159,7 +159,7 @@ fn take_and_reclaim_do_not_both_win() {
         scope.spawn(|| work(&|| slots.reclaim(0)));
         scope.spawn(|| {
             let handle = || Handle::from_raw(last.load(Ordering::Acquire));
-            work(&|| slots.take(handle()).is_ok());
+            work(&|| slots.fetch(handle()).is_ok());
         });
     });
     assert!(!twice.into_inner());
@@ -191,7 +191,7 @@ fn an_old_handle_never_wins_against_a_fresh_one() {
         },
         |at, handles| {
             let from = if at == 0 { handles } else { &old };
-            count(at, |index| slots.take(handle(from, index)).is_ok())
+            count(at, |index| slots.fetch(handle(from, index)).is_ok())
         },
     );
 }
@@ -226,7 +226,7 @@ fn chunks_are_conserved() {
                     // One's own or another's, fresh or long gone.
                     let from = &last[(name + round) as usize % THREADS];
                     let handle = Handle::from_raw(from.load(Ordering::Acquire));
-                    if let Ok(index) = slots.take(handle) {
+                    if let Ok(index) = slots.fetch(handle) {
                         own(index, name);
                         slots.release(index);
                         depot.lock().expect("no panic").push(index);

@@ -67,7 +67,7 @@ impl<'slots> Views<'slots> {
 
     fn take(&self, number: usize, handle: Handle) -> Option<u32> {
         match number.checked_sub(1) {
-            None => self.slots.take(handle).ok(),
+            None => self.slots.take(handle),
             Some(other) => self.others[other].take(handle),
         }
     }

@@ -137,8 +137,8 @@ impl Layout {
         (self.high, self.low)
     }
 
-    /// The generation after that of `word`, at the top, where a state word has it; what else the word
-    /// holds is ignored.
+    /// The generation after that of `word`, at the top, where a state word has it: the word of a free chunk.
+    /// What else the word holds is ignored.
     #[inline]
     pub(super) fn next(&self, word: u32) -> u32 {
         word.wrapping_add(self.step) & self.generation_mask
@@ -156,7 +156,7 @@ impl Layout {
         self.step
     }
 
-    /// The handle of a valid index, with a generation from [`Layout::next`] and the caller's bits zero.
+    /// The handle of a valid index, with a generation where a state word has it and the caller's bits zero.
     #[inline]
     pub(super) fn encode(&self, index: u32, generation: u32) -> Handle {
         Handle((generation | index).rotate_left(self.turn))

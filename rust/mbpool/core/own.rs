@@ -24,8 +24,8 @@ pub struct Own<'slots> {
     words: &'slots [Slot],
     layout: Layout,
     owner: Owner,
-    /// What has to be added to the word of a free chunk to put it on the card, as the next generation.
-    to_card: u32,
+    /// What is to be added to a generation when the chunk comes back.
+    used_next: u32,
 }
 
 impl<'slots> Own<'slots> {
@@ -35,7 +35,7 @@ impl<'slots> Own<'slots> {
             words: slots.words(),
             layout: *slots.layout(),
             owner,
-            to_card: owner.step_from_free(slots.layout()),
+            used_next: slots.used_next(),
         }
     }
 
@@ -54,7 +54,7 @@ impl<'slots> Own<'slots> {
     /// Free -> on card. `slot` is that of the chunk `index`, which is free and the caller's.
     #[inline]
     pub fn post_free(&self, slot: &Slot, index: u32) -> Handle {
-        let generation = slot.post_free(self.owner, self.to_card);
+        let generation = slot.post_free(self.owner);
         self.layout.encode(index, generation)
     }
 
@@ -69,9 +69,12 @@ impl<'slots> Own<'slots> {
     #[inline]
     pub fn take(&self, handle: Handle) -> Option<u32> {
         let (index, generation) = self.layout.decode(handle);
-        self.slot(index)?
-            .take_own(self.owner, generation)
-            .then_some(index)
+        let slot = self.slot(index)?;
+        if !slot.is_on_card(self.owner, generation) {
+            return None;
+        }
+        slot.take_own(generation, self.used_next);
+        Some(index)
     }
 
     /// The index of a chunk that the card holds under this very handle, and keeps; what is wrong if there
@@ -93,7 +96,7 @@ impl<'slots> Own<'slots> {
     /// On card -> free, if the card has it for us. `true` obliges the caller to put it somewhere.
     pub fn reclaim(&self, index: u32) -> bool {
         self.slot(index)
-            .is_some_and(|slot| slot.reclaim_own(self.owner))
+            .is_some_and(|slot| slot.reclaim_own(&self.layout, self.owner))
     }
 
     /// On card -> on card for the pool, under the same handle, if the card has it for us.

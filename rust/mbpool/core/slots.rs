@@ -16,6 +16,10 @@
 //!
 //! The words live as long as the pool and outside DMA memory, so a handle of any age and origin can
 //! be looked up without a lock and without fear that a card rewrote what it is checked against.
+//!
+//! A chunk gets its next generation as it comes back, from the card or from where it was lent: from then
+//! on the handle that it had there is no good. Until it goes out again the generation is nobody's. The first
+//! is 1 and not 0, so that a card which writes zeros has no handle of a new pool.
 
 use super::{
     geometry::Geometry,
@@ -38,20 +42,18 @@ use crate::facade::{
     }, //
 };
 
-/// The chunk's page is not there.
-const ABSENT: u32 = 0;
+/// In the depot, or in somebody's cache. No bit, so that such a word is a generation and nothing else.
+const FREE: u32 = 0;
+/// The driver has it. One bit, which [`Slot::claim`] and [`Slot::release`] turn over.
+const USED: u32 = 1;
 /// The card has it.
-const CARD: u32 = 1;
-/// In the depot, or in somebody's cache.
-const FREE: u32 = 2;
-/// The driver has it. Differs from `FREE` in the one bit that [`Slot::claim`] and [`Slot::release`]
-/// turn over.
-const USED: u32 = FREE | TURN;
+const CARD: u32 = 2;
+/// The chunk's page is not there.
+const ABSENT: u32 = 3;
 /// The driver lent it to an owner who has a receipt. Not `USED`, or an old receipt would do for a
 /// chunk that was allocated anew.
 const LENT: u32 = 4;
 
-const TURN: u32 = 1;
 const STATE_BITS: u32 = 3;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
 const OWNER_BITS: u32 = 8;
@@ -79,11 +81,6 @@ impl Owner {
         (number < Self::OTHERS).then_some(Self((number + 1) << STATE_BITS | CARD))
     }
 
-    /// What has to be added to the word of a free chunk to put it on the card for this one, as the next
-    /// generation.
-    pub(super) fn step_from_free(self, layout: &Layout) -> u32 {
-        layout.step().wrapping_add(self.0).wrapping_sub(FREE)
-    }
 }
 
 /// How many chunks are in which state.
@@ -106,40 +103,35 @@ impl Slot {
     /// Free -> used. For who popped the chunk from the depot.
     #[inline]
     pub fn claim(&self) {
-        self.0.store(self.0.load(Relaxed) ^ TURN, Relaxed);
+        self.0.store(self.0.load(Relaxed) ^ USED, Relaxed);
     }
 
     /// Used -> free. For who owns the chunk, before it pushes it to the depot.
     #[inline]
     pub fn release(&self) {
-        self.0.store(self.0.load(Relaxed) ^ TURN, Release);
+        self.0.store(self.0.load(Relaxed) ^ USED, Release);
     }
 
-    /// Free or used -> on card for `owner`, as the next generation. For who popped or owns the chunk,
-    /// which is that of `index`.
+    /// Free or used -> on card for `owner`. For who popped or owns the chunk, which is that of `index`.
     #[inline]
     pub fn post(&self, layout: &Layout, index: u32, owner: Owner) -> Handle {
-        self.advance(layout, index, owner.0)
+        self.send(layout, index, owner.0)
     }
 
-    /// Free -> on card for `owner`, in one addition: `to_card` is from [`Owner::step_from_free`]. Answers the
-    /// generation.
+    /// Free -> on card for `owner`. For who popped the chunk. Answers the generation.
     #[inline]
-    pub(super) fn post_free(&self, owner: Owner, to_card: u32) -> u32 {
-        // A generation that overflows does so at the top of the word, and the tag does not reach it.
-        let next = self.0.load(Relaxed).wrapping_add(to_card);
-        self.0.store(next, Release);
-        next.wrapping_sub(owner.0)
+    pub(super) fn post_free(&self, owner: Owner) -> u32 {
+        let generation = self.0.load(Relaxed);
+        // Read anew, which makes it one instruction; nobody else writes.
+        self.0.store(self.0.load(Relaxed) | owner.0, Release);
+        generation
     }
 
-    /// On card for `owner` -> used, if it is there in this generation. For `owner`.
+    /// On card -> used, where it was just seen in `generation`. For its owner; `next` is from
+    /// [`Slots::used_next`].
     #[inline]
-    pub(super) fn take_own(&self, owner: Owner, generation: u32) -> bool {
-        let found = self.is_on_card(owner, generation);
-        if found {
-            self.0.store(generation | USED, Relaxed);
-        }
-        found
+    pub(super) fn take_own(&self, generation: u32, next: u32) {
+        self.0.store(generation.wrapping_add(next), Relaxed);
     }
 
     /// Whether it is on card for `owner` in this generation.
@@ -150,28 +142,28 @@ impl Slot {
     }
 
     /// On card for `owner` -> free, if it is. For `owner`.
-    pub(super) fn reclaim_own(&self, owner: Owner) -> bool {
-        self.move_own(owner, FREE)
-    }
-
-    /// On card for `owner` -> on card for the pool, under the same handle, if it is. For `owner`.
-    pub(super) fn make_over(&self, owner: Owner) {
-        self.move_own(owner, Owner::POOL.0);
-    }
-
-    fn move_own(&self, owner: Owner, tag: u32) -> bool {
-        let mine = self.0.load(Relaxed) & TAG_MASK == owner.0;
+    pub(super) fn reclaim_own(&self, layout: &Layout, owner: Owner) -> bool {
+        let word = self.0.load(Relaxed);
+        let mine = word & TAG_MASK == owner.0;
         if mine {
-            self.put(tag);
+            self.0.store(layout.next(word), Release);
         }
         mine
     }
 
+    /// On card for `owner` -> on card for the pool, under the same handle, if it is. For `owner`.
+    pub(super) fn make_over(&self, owner: Owner) {
+        if self.0.load(Relaxed) & TAG_MASK == owner.0 {
+            self.put(Owner::POOL.0);
+        }
+    }
+
+    /// Into the state of `tag`, under the handle that is answered.
     #[inline]
-    fn advance(&self, layout: &Layout, index: u32, tag: u32) -> Handle {
-        let next = layout.next(self.0.load(Relaxed));
-        self.0.store(next | tag, Release);
-        layout.encode(index, next)
+    fn send(&self, layout: &Layout, index: u32, tag: u32) -> Handle {
+        let generation = layout.generation_of(self.0.load(Relaxed));
+        self.0.store(generation | tag, Release);
+        layout.encode(index, generation)
     }
 
     /// Puts the chunk into a state, with its generation and for no owner.
@@ -191,9 +183,11 @@ pub struct Slots {
 impl Slots {
     /// One word for each index of the geometry, all absent.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
+        let layout = geometry.layout();
+        let new = layout.next(0) | ABSENT;
         Ok(Self {
-            words: array_with(geometry.indices(), |_| Slot(AtomicU32::new(ABSENT)))?,
-            layout: geometry.layout(),
+            words: array_with(geometry.indices(), |_| Slot(AtomicU32::new(new)))?,
+            layout,
         })
     }
 
@@ -238,50 +232,55 @@ impl Slots {
             .for_each(|slot| slot.put(ABSENT));
     }
 
+    /// What is to be added to a generation for the word of a chunk that came back to the driver.
+    pub(super) fn used_next(&self) -> u32 {
+        self.layout.step() | USED
+    }
+
     /// Lent -> free. For who knows by other means than a receipt that it came back.
     pub fn repay(&self, index: u32) {
-        if let Some(slot) = self.slot(index) {
-            slot.put(FREE);
+        if let Some(Slot(word)) = self.slot(index) {
+            word.store(self.layout.next(word.load(Relaxed)), Release);
         }
     }
 
-    /// Used -> lent, as the next generation: the handle is a receipt that [`Slots::redeem`] takes
-    /// once. For who owns the chunk.
+    /// Used -> lent: the handle is a receipt that [`Slots::redeem`] takes once. For who owns the chunk.
     pub fn lend(&self, index: u32) -> Handle {
         match self.slot(index) {
-            Some(slot) => slot.advance(&self.layout, index, LENT),
+            Some(slot) => slot.send(&self.layout, index, LENT),
             None => self.layout.encode(index, 0),
         }
     }
 
     /// On card for the pool -> used, if the card holds the chunk under this very handle. Answers its
-    /// index.
+    /// index; what is wrong if there is none [`Slots::why_not`] tells.
     #[inline]
-    pub fn take(&self, handle: Handle) -> Result<u32, HandleError> {
+    pub fn take(&self, handle: Handle) -> Option<u32> {
         self.take_for(handle, Owner::POOL)
     }
 
     /// The same for any owner, for whom several may ask at once.
     #[inline]
-    pub fn take_for(&self, handle: Handle, owner: Owner) -> Result<u32, HandleError> {
+    pub fn take_for(&self, handle: Handle, owner: Owner) -> Option<u32> {
         self.swap(handle, owner.0, USED)
     }
 
     /// Lent -> free, if the chunk was lent under this very handle. Answers its index.
     pub fn redeem(&self, handle: Handle) -> Result<u32, HandleError> {
         self.swap(handle, LENT, FREE)
+            .ok_or_else(|| self.refused(handle, LENT))
     }
 
+    /// Back from `from`, as the next generation.
     #[inline]
-    fn swap(&self, handle: Handle, from: u32, to: u32) -> Result<u32, HandleError> {
+    fn swap(&self, handle: Handle, from: u32, to: u32) -> Option<u32> {
         let (index, generation) = self.layout.decode(handle);
-        let Some(Slot(word)) = self.slot(index) else {
-            return Err(HandleError::OutOfRange);
-        };
-        match word.compare_exchange(generation | from, generation | to, AcqRel, Relaxed) {
-            Ok(_) => Ok(index),
-            Err(found) => Err(Self::refuse(found, from)),
-        }
+        let Slot(word) = self.slot(index)?;
+        // A generation that overflows does so at the top of the word.
+        let next = generation.wrapping_add(self.layout.step());
+        word.compare_exchange(generation | from, next | to, AcqRel, Relaxed)
+            .ok()?;
+        Some(index)
     }
 
     /// The index of a chunk that the card holds for the pool under this very handle, and keeps; what is
@@ -304,17 +303,17 @@ impl Slots {
     /// answer is of where it is now.
     #[cold]
     pub fn why_not(&self, handle: Handle, owner: Owner) -> HandleError {
-        let (index, _) = self.layout.decode(handle);
-        match self.slot(index) {
-            Some(Slot(word)) => Self::refuse(word.load(Relaxed), owner.0),
-            None => HandleError::OutOfRange,
-        }
+        self.refused(handle, owner.0)
     }
 
-    /// What is wrong with a handle whose word was `found` and not tagged as expected.
+    /// What is wrong with a handle whose chunk was not tagged as expected.
     #[cold]
-    fn refuse(found: u32, expected: u32) -> HandleError {
-        match found & TAG_MASK {
+    fn refused(&self, handle: Handle, expected: u32) -> HandleError {
+        let (index, _) = self.layout.decode(handle);
+        let Some(Slot(word)) = self.slot(index) else {
+            return HandleError::OutOfRange;
+        };
+        match word.load(Relaxed) & TAG_MASK {
             ABSENT => HandleError::OutOfRange,
             tag if tag == expected => HandleError::Stale,
             _ => HandleError::WrongState,
@@ -334,7 +333,7 @@ impl Slots {
         let found = word.load(Relaxed);
         found & TAG_MASK == owner.0
             && word
-                .compare_exchange(found, found & !TAG_MASK | FREE, AcqRel, Relaxed)
+                .compare_exchange(found, self.layout.next(found), AcqRel, Relaxed)
                 .is_ok()
     }
 

@@ -16,7 +16,8 @@ use crate::core::{
         Filler,
         Magazine,
         CAPACITY, //
-    }, //
+    },
+    slots::Owner, //
 };
 use core::ptr;
 use kernel::{
@@ -215,8 +216,8 @@ impl Pool<'_> {
         for handle in handles.get(..count).unwrap_or_default() {
             match self.shared.slots.take(*handle) {
                 // The chunk went from on card to used, by nobody's hand but ours.
-                Ok(index) => filler.put(index),
-                Err(error) => _ = self.shared.refused(*handle, error),
+                Some(index) => filler.put(index),
+                None => _ = self.shared.refused_for(*handle, Owner::POOL),
             }
         }
         count

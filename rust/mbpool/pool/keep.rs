@@ -115,8 +115,8 @@ impl Pool<'_> {
     pub(crate) fn take_for(&self, handle: Handle, owner: Owner) -> Result<Buffer<'_>, HandleError> {
         match self.shared.slots.take_for(handle, owner) {
             // INVARIANT: The chunk went from on card to used, by nobody's hand but ours.
-            Ok(index) => Ok(Buffer::new(&self.shared, index)),
-            Err(error) => Err(self.shared.refused(handle, error)),
+            Some(index) => Ok(Buffer::new(&self.shared, index)),
+            None => Err(self.shared.refused_for(handle, owner)),
         }
     }
 

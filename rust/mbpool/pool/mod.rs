@@ -244,8 +244,8 @@ impl<'bound> Pool<'bound> {
     pub fn take(&self, handle: Handle) -> Result<Buffer<'_>, HandleError> {
         match self.shared.slots.take(handle) {
             // INVARIANT: The chunk went from on card to used, by nobody's hand but ours.
-            Ok(index) => Ok(Buffer::new(&self.shared, index)),
-            Err(error) => Err(self.shared.refused(handle, error)),
+            Some(index) => Ok(Buffer::new(&self.shared, index)),
+            None => Err(self.shared.refused_for(handle, Owner::POOL)),
         }
     }
 

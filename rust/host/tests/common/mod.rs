@@ -72,6 +72,8 @@ pub trait ByIndex {
     fn claim(&self, index: u32);
     fn release(&self, index: u32);
     fn post(&self, index: u32, owner: Owner) -> Handle;
+    /// What the pool gets of the card for a handle, or why it does not.
+    fn fetch(&self, handle: Handle) -> Result<u32, HandleError>;
     /// What the pool sees on the card under a handle, or why it does not.
     fn look(&self, handle: Handle) -> Result<u32, HandleError>;
 }
@@ -86,7 +88,14 @@ impl ByIndex for Slots {
     }
 
     fn post(&self, index: u32, owner: Owner) -> Handle {
+        // What is on the card comes back first, for another trip.
+        self.reclaim_for(index, owner);
         self.words()[index as usize].post(self.layout(), index, owner)
+    }
+
+    fn fetch(&self, handle: Handle) -> Result<u32, HandleError> {
+        self.take(handle)
+            .ok_or_else(|| self.why_not(handle, Owner::POOL))
     }
 
     fn look(&self, handle: Handle) -> Result<u32, HandleError> {
