@@ -295,7 +295,8 @@ impl<'slots> Pool<'slots> {
             15 => {
                 let least = bytes.half() % 512;
                 let free = self.depot.free();
-                if let Some(index) = self.depot.pop_ready(least) {
+                self.depot.mark(least, u32::MAX);
+                if let Some(index) = self.depot.pop_ready() {
                     assert!(free > least);
                     self.popped(index, State::Used);
                     self.slots.words()[index as usize].claim();
@@ -306,7 +307,8 @@ impl<'slots> Pool<'slots> {
                 if let Some(index) = self.one_of(State::Used, bytes.byte()) {
                     let free = self.depot.free();
                     self.slots.words()[index as usize].release();
-                    if self.depot.push_ready(index, most) {
+                    self.depot.mark(0, most);
+                    if self.depot.push_ready(index) {
                         assert!(free + 1 < most);
                         self.chunk(index).state = State::Free;
                     } else {

@@ -189,6 +189,71 @@ fn what_comes_back_last_goes_first_but_while_pages_are_to_go() {
     assert_ne!(low, Some(high));
 }
 
+/// What is at hand goes and comes without a look, but where a mark is crossed, whatever moves between the
+/// magazine and the pages.
+#[test]
+fn no_chunk_passes_a_mark_unseen() {
+    let mut depot = Parts::full(small(64, 8, 8, 0)).depot;
+    let mut out = Vec::new();
+    for (step, (fall, rise)) in [(0, u32::MAX), (100, 400), (500, 512), (0, 0), (512, 1), (200, 300)]
+        .into_iter()
+        .cycle()
+        .take(3000)
+        .enumerate()
+    {
+        depot.mark(fall, rise);
+        // Two rounds of this in twelve out of thirteen steps down, then as many up.
+        let down = step % 600 < 300;
+        for _ in 0..2 {
+            let (free, most, before) = (depot.free(), depot.most_out(), depot.popped());
+            if down {
+                match depot.pop_ready() {
+                    Some(index) => {
+                        assert!(free > fall);
+                        out.push(index);
+                    }
+                    None => out.extend(depot.pop()),
+                }
+                assert_eq!(depot.popped() - before, u64::from(free > 0));
+            } else if let Some(index) = out.pop() {
+                match depot.push_ready(index) {
+                    true => assert!(free + 1 < rise),
+                    false => depot.push(index),
+                }
+                assert_eq!(depot.popped(), before);
+            }
+            assert_eq!(depot.free() as usize + out.len(), 512);
+            assert_eq!(depot.most_out(), most.max(out.len() as u32));
+        }
+    }
+    assert_eq!(depot.most_out(), 512);
+}
+
+/// With no mark near, nearly all traffic is at hand.
+#[test]
+fn what_is_at_hand_is_taken_without_a_look() {
+    let mut depot = Parts::full(small(64, 8, 8, 0)).depot;
+    depot.mark(8, 500);
+    let missed = (0..400).filter(|_| depot.pop_ready().is_none() && depot.pop().is_some());
+    assert!(missed.count() <= 400 / 8 + 1);
+}
+
+/// A page that comes a second time has each chunk once, too.
+#[test]
+fn a_page_that_went_and_came_is_whole() {
+    let mut depot = Parts::full(small(2, 8, 8, 0)).depot;
+    let out: Vec<_> = pop_all(&mut depot).collect();
+    for at in [3, 1, 4, 15, 9, 2, 6, 5, 13, 8, 7, 12, 10, 14, 11, 0] {
+        depot.push(out[at]);
+    }
+    assert_eq!(depot.retire(0), Some(1));
+    depot.cancel(1);
+    assert_eq!(depot.reserve(), Some(1));
+    depot.install(1);
+    let again: HashSet<_> = pop_all(&mut depot).collect();
+    assert_eq!(again, (0..16).collect());
+}
+
 #[test]
 fn many_at_once() {
     let mut depot = Parts::full(small(64, 8, 8, 0)).depot;

@@ -68,6 +68,35 @@ fn a_closed_one_takes_nothing_and_gives_what_it_has() {
 }
 
 #[test]
+fn between_its_bounds() {
+    let mut magazine = with(3);
+    magazine.bound(2, 4);
+    assert_eq!(magazine.pop(), Some(2));
+    assert_eq!(magazine.pop(), None);
+    assert!(magazine.push(7) && magazine.push(8));
+    assert!(!magazine.push(9));
+    // Who has looked at the rest takes and puts all the same.
+    assert!(magazine.put(9));
+    assert_eq!(magazine.pop(), Some(9));
+    let rest = std::iter::from_fn(|| magazine.take());
+    assert_eq!(rest.collect::<Vec<_>>(), [8, 7, 1, 0]);
+    assert!(magazine.is_empty() && magazine.take().is_none());
+
+    // No bound is beyond what there is room for, and a closed one has none.
+    for (floor, limit) in [(0, u32::MAX), (300, 256), (CAPACITY as u32, 1 << 8)] {
+        let mut magazine = with(CAPACITY - 1);
+        magazine.bound(floor, limit);
+        assert_eq!(magazine.pop().is_some(), floor == 0);
+        assert!(magazine.push(7));
+        assert_eq!(magazine.push(7), floor == 0);
+        assert!(magazine.room() <= 1);
+    }
+    magazine.close(true);
+    magazine.bound(0, 9);
+    assert!(!magazine.push(7) && !magazine.put(7));
+}
+
+#[test]
 fn several_at_once() {
     let mut magazine = with(5);
     assert_eq!(magazine.room(), CAPACITY - 5);

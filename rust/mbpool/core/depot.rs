@@ -8,8 +8,10 @@
 //! again: nearly all traffic stays in it, and the rest moves in bulk. It is emptied when pages are to
 //! go, and closed for a while then, so that traffic goes on in the low pages.
 //!
-//! All operations take constant time but [`Depot::install`], which fills one page's stack, and
-//! [`Depot::retire`], which looks for a page. The depot knows nothing of the states in
+//! The pool has marks at which it wants a look at how many chunks are free. They stand in the magazine as
+//! its bounds, in terms of what is in it, so that whoever takes or brings one chunk makes one comparison.
+//!
+//! All operations take constant time but [`Depot::retire`], which looks for a page. The depot knows nothing of the states in
 //! [`Slots`](super::slots::Slots); the pool keeps the two in step and guards this one with its lock.
 
 use super::{
@@ -41,11 +43,15 @@ const NONE: u32 = u32::MAX;
 ///   in the set `partial` if it has a free chunk. `current` is the lowest of those, or `NONE`.
 /// - `heights` has the number of each page's free chunks, 0 if it is not present; the first so many
 ///   entries of its stack are distinct and less than `chunks`.
+/// - The stack of a page that is not present has all its chunks, in any order.
 /// - A free chunk is in the magazine `front` or in its page's stack, not in both. `front` is closed, and
 ///   empty, while `packing` is not 0.
-/// - `total` is `present * chunks`; `free` is the sum of `heights` and what `front` has, and at most
+/// - `total` is `present * chunks`; `paged` is the sum of `heights`, and with what `front` has at most
 ///   `total`.
-/// - `most_out` and `total - least_free` together are the most chunks that were ever out.
+/// - `most_out` and `total - least_free()` together are the most chunks that were ever out.
+/// - Outside of a method, and but for what `front` has, the bounds of `front` are those that
+///   [`Depot::settle`] sets: while they let a chunk pass, `fall` or more are free after a pop, and fewer
+///   than `rise` after a push.
 pub struct Depot {
     front: Magazine,
     /// For how many chunks more `front` is closed.
@@ -60,8 +66,14 @@ pub struct Depot {
     chunks: u32,
     present: u32,
     total: u32,
-    free: u32,
-    /// The fewest that were free since `total` last changed.
+    /// Free chunks in the pages.
+    paged: u32,
+    /// See [`Depot::mark`].
+    fall: u32,
+    rise: u32,
+    /// The fewest that `front` had since `paged` last changed.
+    lowest: u8,
+    /// The fewest that were free before that and since `total` last changed.
     least_free: u32,
     /// The most that were out before that.
     most_out: u32,
@@ -79,7 +91,11 @@ impl Depot {
             front: Magazine::new(),
             packing: 0,
             heights: array_with(pages, |_| 0)?,
-            stacks: array_with(geometry.indices(), |_| 0)?,
+            // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16; what the gaps
+            // between pages hold does not matter. The lowest are on top.
+            stacks: array_with(geometry.indices(), |index| {
+                geometry.chunks().wrapping_sub(1 + geometry.chunk_of(index)) as u16
+            })?,
             partial: PageSet::new(pages)?,
             absent,
             current: NONE,
@@ -87,7 +103,10 @@ impl Depot {
             chunks: geometry.chunks(),
             present: 0,
             total: 0,
-            free: 0,
+            paged: 0,
+            fall: 0,
+            rise: u32::MAX,
+            lowest: 0,
             least_free: 0,
             most_out: 0,
             popped: 0,
@@ -97,7 +116,7 @@ impl Depot {
     /// Free chunks.
     #[inline]
     pub fn free(&self) -> u32 {
-        self.free
+        self.paged + u32::from(self.front.count())
     }
 
     /// Pages that the pool has.
@@ -111,9 +130,14 @@ impl Depot {
         self.total
     }
 
+    /// The fewest that were free since `total` last changed.
+    fn least_free(&self) -> u32 {
+        self.least_free.min(self.paged + u32::from(self.lowest))
+    }
+
     /// The most chunks that were ever out of the depot at once.
     pub fn most_out(&self) -> u32 {
-        self.most_out.max(self.total.wrapping_sub(self.least_free))
+        self.most_out.max(self.total - self.least_free())
     }
 
     /// Chunks popped since the pool was made.
@@ -121,56 +145,78 @@ impl Depot {
         self.popped
     }
 
-    /// Takes a chunk that is at hand, if one is and at least `least` stay free then.
-    #[inline]
-    pub fn pop_ready(&mut self, least: u32) -> Option<u32> {
-        let free = self.free.wrapping_sub(1);
-        if free < least {
-            return None;
+    /// From now on [`pop_ready`](Self::pop_ready) takes no chunk of which fewer than `fall` are free then,
+    /// and [`push_ready`](Self::push_ready) none of which `rise` or more are.
+    pub fn mark(&mut self, fall: u32, rise: u32) {
+        if (self.fall, self.rise) != (fall, rise) {
+            (self.fall, self.rise) = (fall, rise);
+            self.bound();
         }
+    }
+
+    /// Sets the bounds of the front.
+    fn bound(&mut self) {
+        let most = self.rise.saturating_sub(1);
+        self.front.bound(
+            self.fall.saturating_sub(self.paged),
+            most.saturating_sub(self.paged),
+        );
+    }
+
+    /// `paged` is about to change.
+    fn unsettle(&mut self) {
+        self.least_free = self.least_free();
+    }
+
+    /// `paged` has changed, or chunks have left the front.
+    fn settle(&mut self) {
+        self.least_free = self.least_free.min(self.free());
+        self.lowest = self.front.count();
+        self.bound();
+    }
+
+    /// Takes a chunk that is at hand, if one is and none of the marks wants a look.
+    #[inline]
+    pub fn pop_ready(&mut self) -> Option<u32> {
         let index = self.front.pop()?;
-        self.free = free;
         self.popped = self.popped.wrapping_add(1);
-        if free < self.least_free {
-            self.least_free = free;
+        let left = self.front.count();
+        if left < self.lowest {
+            self.lowest = left;
         }
         Some(index)
     }
 
-    /// Gives back a chunk that was popped, if there is room at hand and fewer than `most` are free
-    /// then. `false`: it was not given back.
+    /// Gives back a chunk that was popped, if there is room at hand and none of the marks wants a look.
+    /// `false`: it was not given back.
     #[inline]
-    pub fn push_ready(&mut self, index: u32, most: u32) -> bool {
-        let free = self.free.wrapping_add(1);
-        if free >= most || !self.front.push(index) {
-            return false;
-        }
-        self.free = free;
-        true
+    pub fn push_ready(&mut self, index: u32) -> bool {
+        self.front.push(index)
     }
 
     /// Takes a free chunk and answers its index.
-    #[inline]
     pub fn pop(&mut self) -> Option<u32> {
-        let index = match self.front.pop() {
+        self.unsettle();
+        let index = match self.front.take() {
             Some(index) => index,
             None => self.reload()?,
         };
-        self.count_popped(1);
+        self.popped = self.popped.wrapping_add(1);
+        self.settle();
         Some(index)
     }
 
     /// Gives back a chunk that was popped.
     #[inline]
     pub fn push(&mut self, index: u32) {
-        if !self.front.push(index) {
+        if !self.front.put(index) {
             self.unload(index);
         }
-        self.free = self.free.wrapping_add(1);
     }
 
     /// Takes up to `most` free chunks and gives each to `put`. Answers how many there were.
     pub fn pop_many(&mut self, most: usize, mut put: impl FnMut(u32)) -> usize {
+        self.unsettle();
         let ready = self.front.pop_many(most);
         let mut popped = ready.len();
         // As if one after the other: what came last goes first.
@@ -182,28 +228,23 @@ impl Depot {
             put(index);
             popped += 1;
         }
-        // CAST: At most `total`, a `u32`.
-        self.count_popped(popped as u32);
+        // CAST: `usize` to `u64`, which is no smaller on any machine that runs Linux.
+        self.popped = self.popped.wrapping_add(popped as u64);
+        self.settle();
         popped
-    }
-
-    /// So many free chunks have been taken out.
-    #[inline]
-    fn count_popped(&mut self, count: u32) {
-        self.free = self.free.wrapping_sub(count);
-        self.popped = self.popped.wrapping_add(u64::from(count));
-        self.least_free = self.least_free.min(self.free);
     }
 
     /// From now on, and for a while, chunks come from the lowest page and go to their own, so that the
     /// high pages drain.
     pub fn pack(&mut self) {
         // INVARIANT: The magazine is closed, and then emptied.
+        self.unsettle();
         self.packing = PACKING;
         self.front.close(true);
         while !self.front.is_empty() {
             self.unload_half();
         }
+        self.settle();
     }
 
     /// Puts the half that has been in the front longest into its pages.
@@ -241,26 +282,28 @@ impl Depot {
         // In the order of the stack, so what would have come from it first comes first now.
         for chunk in self.stacks.get(top.wrapping_sub(count)..top)? {
             // There is room for a half in what is empty.
-            let _ = self.front.push(base | u32::from(*chunk));
+            let _ = self.front.put(base | u32::from(*chunk));
         }
         // INVARIANT: So many have moved from the stack to the front.
         *height -= count as u32;
+        self.paged -= count as u32;
         if *height == 0 {
             self.exhausted(number);
         }
-        self.front.pop()
+        self.front.take()
     }
 
     /// The front is full, or closed: makes room in it and puts one in, or puts that into its page.
     #[cold]
     fn unload(&mut self, index: u32) {
-        if self.packing > 0 {
-            return self.push_paged(index);
+        self.unsettle();
+        if self.packing == 0 {
+            self.unload_half();
         }
-        self.unload_half();
-        if !self.front.push(index) {
+        if !self.front.put(index) {
             self.push_paged(index);
         }
+        self.settle();
     }
 
     /// Takes a chunk from the lowest page that has any.
@@ -274,6 +317,7 @@ impl Depot {
         let chunk = *self.stacks.get(base.wrapping_add(left) as usize)?;
 
         *height = left;
+        self.paged -= 1;
         if left == 0 {
             self.exhausted(number);
         }
@@ -305,6 +349,7 @@ impl Depot {
         *entry = (index - base) as u16;
         let was = *height;
         *height = was.wrapping_add(1);
+        self.paged += 1;
         if was == 0 {
             self.partial.insert(number);
             self.current = self.current.min(number);
@@ -331,31 +376,24 @@ impl Depot {
 
     /// A reserved page is there: all its chunks are free.
     pub fn install(&mut self, number: u32) {
-        let base = (number << self.chunk_bits) as usize;
-        let (Some(height), Some(stack)) = (
-            self.heights.get_mut(number as usize),
-            self.stacks.get_mut(base..base + self.chunks as usize),
-        ) else {
-            return;
-        };
-        // INVARIANT: The chunks are distinct, and the page, which was in no set, goes into `partial`.
-        // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16.
-        for (entry, chunk) in stack.iter_mut().zip((0..self.chunks).rev()) {
-            *entry = chunk as u16;
+        self.most_out = self.most_out();
+        // INVARIANT: Its stack had all its chunks. The page, which was in no set, goes into `partial`.
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        if let Some(height) = self.heights.get_mut(number as usize) {
+            *height = self.chunks;
         }
-        *height = self.chunks;
         self.partial.insert(number);
         self.current = self.current.min(number);
-        self.most_out = self.most_out();
         self.present += 1;
         self.total += self.chunks;
-        self.free += self.chunks;
-        self.least_free = self.free;
+        self.paged += self.chunks;
+        self.least_free = self.free();
+        self.settle();
     }
 
     /// The highest page of which all chunks are free, if at least `keep` chunks stay free without it.
     fn idle(&mut self, keep: u32) -> Option<usize> {
-        if self.free.checked_sub(self.chunks)? < keep {
+        if self.free().checked_sub(self.chunks)? < keep {
             return None;
         }
         self.pack();
@@ -376,15 +414,17 @@ impl Depot {
         let at = self.idle(keep)?;
         // CAST: The array has `max_pages` elements, a `u32`.
         let number = at as u32;
+        self.most_out = self.most_out();
+        // INVARIANT: All its chunks are in its stack, and stay there.
         if let Some(height) = self.heights.get_mut(at) {
             *height = 0;
         }
         self.exhausted(number);
-        self.most_out = self.most_out();
         self.present -= 1;
         self.total -= self.chunks;
-        self.free -= self.chunks;
-        self.least_free = self.free;
+        self.paged -= self.chunks;
+        self.least_free = self.free();
+        self.settle();
         Some(number)
     }
 }

@@ -321,7 +321,14 @@ impl Geometry {
     #[cold]
     pub fn position_in_window(&self, index: u32) -> u64 {
         // CAST: Widens, or keeps as it is.
-        self.offset_in_window(index & self.layout.chunk_mask()) as u64
+        let offset = self.offset(self.chunk_of(index)) as u64;
+        offset.wrapping_sub(spacing.within(index))
+    }
+
+    /// The chunk's number in its page, of an index.
+    #[inline]
+    pub fn chunk_of(&self, index: u32) -> u32 {
+        index & self.layout.chunk_mask()
     }
 
     /// The page of an index.

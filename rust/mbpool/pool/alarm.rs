@@ -119,14 +119,14 @@ impl<T: Notify> Alarm<T> {
     #[must_use = "if it is false, nobody will be told"]
     pub fn arm(&self, threshold: u32) -> bool {
         let mut guarded = self.shared.guarded.lock();
-        let free = guarded.depot.free();
-        guarded.marks.arm(self.number, threshold, free)
+        guarded.with_marks(|marks, free| marks.arm(self.number, threshold, free))
     }
 
     /// Takes it back. Once this returns, the target is not called until the next [`Alarm::arm`]. Any
     /// context but NMI.
     pub fn disarm(&self) {
-        self.shared.guarded.lock().marks.disarm(self.number);
+        let mut guarded = self.shared.guarded.lock();
+        guarded.with_marks(|marks, _| marks.disarm(self.number));
     }
 
     /// What is called.
@@ -138,7 +138,7 @@ impl<T: Notify> Alarm<T> {
 impl<T: Notify> Drop for Alarm<T> {
     fn drop(&mut self) {
         let mut guarded = self.shared.guarded.lock();
-        guarded.marks.disarm(self.number);
+        guarded.with_marks(|marks, _| marks.disarm(self.number));
         if let Some(entry) = guarded.targets.0.get_mut(self.number) {
             *entry = None;
         }

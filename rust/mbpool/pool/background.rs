@@ -138,8 +138,8 @@ impl Background {
         loop {
             {
                 let mut guarded = shared.guarded.lock();
-                if guarded.depot.free() >= guarded.marks.low() {
-                    guarded.marks.grown();
+                if guarded.depot.free() >= guarded.marks().low() {
+                    guarded.with_marks(|marks, _| marks.grown());
                     return;
                 }
                 if guarded.depot.is_at_limit() {

@@ -43,8 +43,10 @@ impl Guarded {
         // SAFETY: By its invariant the target is there; it goes only after it was withdrawn under the
         // pool's lock, which the caller holds.
         let more = unsafe { claimant.0.as_ref() }.claim(&mut || depot.pop());
-        self.marks.claim(more);
-        self.marks.fallen(self.depot.free())
+        self.with_marks(|marks, free| {
+            marks.claim(more);
+            marks.fallen(free)
+        })
     }
 }
 
@@ -73,7 +75,7 @@ impl Shared {
     pub(crate) fn withdraw(&self) {
         let mut guarded = self.guarded.lock();
         guarded.claimant = None;
-        guarded.marks.claim(false);
+        guarded.with_marks(|marks, _| marks.claim(false));
     }
 
     /// The claimant wants chunks: gives it those that are free, and then those that come.

@@ -74,7 +74,7 @@ impl Pool<'_> {
         let shrink = {
             let guarded = self.shared.guarded.lock();
             let free = guarded.depot.free();
-            guarded.marks.high().is_some_and(|high| free > high)
+            guarded.marks().high().is_some_and(|high| free > high)
         };
         // Even if it is under way: it may have looked at what was held before.
         self.shared.background.start(Due {

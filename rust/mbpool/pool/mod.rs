@@ -170,11 +170,7 @@ impl<'bound> Pool<'bound> {
             life: Life::new(dev, works)?,
         };
         // If there are fewer than the low mark already, nobody else would notice before the next pop.
-        let due = {
-            let mut guarded = pool.shared.guarded.lock();
-            let free = guarded.depot.free();
-            guarded.marks.fallen(free)
-        };
+        let due = pool.shared.guarded.lock().fallen();
         pool.shared.background.start(due);
         Ok(pool)
     }

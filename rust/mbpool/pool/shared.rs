@@ -68,7 +68,8 @@ use kernel::{
 /// What the pool's lock guards.
 pub(crate) struct Guarded {
     pub(crate) depot: Depot,
-    pub(crate) marks: Marks,
+    /// To be changed by [`Guarded::with_marks`] alone.
+    marks: Marks,
     pub(super) targets: Targets,
     pub(super) claimant: Option<Claimant>,
     pub(crate) lent: Lent,
@@ -88,28 +89,45 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
+    /// The marks.
+    pub(crate) fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// Does something with the marks and the number of free chunks, and tells the depot what came of it.
+    pub(super) fn with_marks<T>(&mut self, change: impl FnOnce(&mut Marks, u32) -> T) -> T {
+        let answer = change(&mut self.marks, self.depot.free());
+        self.depot.mark(self.marks.fall(), self.marks.rise());
+        answer
+    }
+
     /// Takes a chunk that is at hand, if nothing else has to be done then: as nearly always.
     #[inline]
     pub(super) fn pop_ready(&mut self) -> Option<u32> {
-        self.depot.pop_ready(self.marks.fall())
+        self.depot.pop_ready()
     }
 
     /// Puts a chunk into the depot, if nothing else has to be done then. `false`: it was not put there.
     #[inline]
     pub(super) fn push_ready(&mut self, index: u32) -> bool {
-        self.depot.push_ready(index, self.marks.rise())
+        self.depot.push_ready(index)
     }
 
     /// Takes a chunk out of the depot.
     pub(super) fn pop(&mut self) -> (Option<u32>, Due) {
         let popped = self.depot.pop();
-        (popped, self.marks.fallen(self.depot.free()))
+        (popped, self.fallen())
     }
 
     /// Takes up to `most` chunks out of the depot and gives each to `put`. Answers how many there were.
     pub(super) fn pop_many(&mut self, most: usize, put: impl FnMut(u32)) -> (usize, Due) {
         let popped = self.depot.pop_many(most, put);
-        (popped, self.marks.fallen(self.depot.free()))
+        (popped, self.fallen())
+    }
+
+    /// There are fewer free chunks than before.
+    pub(super) fn fallen(&mut self) -> Due {
+        self.with_marks(Marks::fallen)
     }
 
     /// Puts a chunk into the depot, and rings whoever waited for it.
@@ -135,7 +153,7 @@ impl Guarded {
         let keep = self.marks.high().map(|high| high.max(held));
         let keep = keep.filter(|keep| self.depot.can_retire(*keep));
         if keep.is_none() {
-            self.marks.shrunk();
+            self.with_marks(|marks, _| marks.shrunk());
         }
         keep
     }
@@ -153,7 +171,7 @@ impl Guarded {
         self.returning -= 1;
         self.returned += 1;
         // Where the pool was at its limit, it is not any more.
-        self.marks.grown();
+        self.with_marks(|marks, _| marks.grown());
     }
 
     /// Sets a page aside for growth, which counts as under way from now on.
@@ -180,7 +198,7 @@ impl Guarded {
         } else {
             Due::default()
         };
-        let due = self.marks.risen(self.depot.free());
+        let due = self.with_marks(Marks::risen);
         if due.alarms != 0 {
             self.targets.ring(due.alarms);
         }
@@ -236,7 +254,9 @@ impl Shared {
     ) -> impl PinInit<Self, Error> + 'a {
         pin_init::pin_init_scope(move || {
             let tide = config.tide;
-            let depot = Depot::new(geometry)?;
+            let marks = Marks::new(tide.low, tide.high);
+            let mut depot = Depot::new(geometry)?;
+            depot.mark(marks.fall(), marks.rise());
             let lent = Lent::new(geometry, config.lending)?;
             let initial = geometry.initial_pages() * geometry.chunks();
             Ok(try_pin_init!(Self {
@@ -253,7 +273,7 @@ impl Shared {
                 guarded <- new_irq_lock!(
                     Guarded {
                         depot,
-                        marks: Marks::new(tide.low, tide.high),
+                        marks,
                         targets: Targets::default(),
                         claimant: None,
                         lent,
@@ -301,8 +321,7 @@ impl Shared {
 
     /// Where a chunk begins in its page.
     fn offset_of(&self, index: u32) -> usize {
-        let chunk = index & self.geometry.layout().chunk_mask();
-        self.geometry.offset(chunk)
+        self.geometry.offset(self.geometry.chunk_of(index))
     }
 
     /// Where a chunk is, for the CPU and for the device.

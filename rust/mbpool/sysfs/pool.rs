@@ -92,8 +92,8 @@ impl Show for Files {
         c"user_bits_high": |pool| pool.geometry.layout().user_bits().0,
         c"user_bits_low": |pool| pool.geometry.layout().user_bits().1,
         c"generation_bits": |pool| pool.geometry.layout().generation_bits(),
-        c"low_mark": |pool| pool.guarded.lock().marks.low(),
-        c"high_mark": |pool| pool.guarded.lock().marks.high().map_or(-1, i64::from),
+        c"low_mark": |pool| pool.guarded.lock().marks().low(),
+        c"high_mark": |pool| pool.guarded.lock().marks().high().map_or(-1, i64::from),
         // Now.
         c"pages": |pool| pool.guarded.lock().depot.present(),
         c"lent": |pool| pool.guarded.lock().lent.len(),
