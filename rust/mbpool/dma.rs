@@ -10,7 +10,10 @@ mod reach;
 
 use super::{
     config::Backing,
-    core::geometry::Geometry,
+    core::geometry::{
+        Geometry,
+        Spacing, //
+    },
     facade::{
         array_with,
         Array, //
@@ -296,8 +299,8 @@ pub(crate) unsafe fn put_page(page: NonNull<bindings::page>) {
 /// The pages of one pool, by number.
 ///
 /// Where a page is stands in arrays of their own, since that is all that the hot paths want: the
-/// address for the device where a chunk is posted, that for the CPU where it is looked at. Both are less
-/// the page's [`origin`](Geometry::origin).
+/// address for the device where a chunk is posted, that for the CPU where it is looked at. There is one for
+/// each run of chunks that are equally far apart ([`Spacing`]), with the run's origin added.
 ///
 /// # Invariants
 ///
@@ -306,6 +309,7 @@ pub(crate) unsafe fn put_page(page: NonNull<bindings::page>) {
 ///   itself is gone, while none is with the driver or on the card.
 /// - All are filled before any chunk of the page is seen to be other than absent.
 pub(crate) struct Pages {
+    spacing: Spacing,
     cpu: Array<UnsafeCell<*mut u8>>,
     dma: Array<UnsafeCell<DmaAddress>>,
     memory: Array<UnsafeCell<Option<ManuallyDrop<Memory>>>>,
@@ -320,11 +324,12 @@ unsafe impl Send for Pages {}
 impl Pages {
     /// Room for the pages that the geometry allows, none of them there.
     pub(crate) fn new(geometry: &Geometry) -> Result<Self> {
-        let pages = geometry.max_pages();
+        let (pages, runs) = (geometry.max_pages(), geometry.runs());
         // INVARIANT: All pages are absent.
         Ok(Self {
-            cpu: array_with(pages, |_| UnsafeCell::new(ptr::null_mut()))?,
-            dma: array_with(pages, |_| UnsafeCell::new(0))?,
+            spacing: geometry.spacing(),
+            cpu: array_with(runs, |_| UnsafeCell::new(ptr::null_mut()))?,
+            dma: array_with(runs, |_| UnsafeCell::new(0))?,
             memory: array_with(pages, |_| UnsafeCell::new(None))?,
         })
     }
@@ -335,21 +340,23 @@ impl Pages {
     ///
     /// The caller has page `number` reserved in the depot, and all its chunks are absent.
     pub(crate) unsafe fn fill(&self, number: u32, page: Page, geometry: &Geometry) {
-        let origin = geometry.origin(number);
         // CAST: `u32` to `usize` here and below, which is no smaller on any machine that runs Linux.
-        let at = number as usize;
-        if let (Some(cpu), Some(dma), Some(memory)) =
-            (self.cpu.get(at), self.dma.get(at), self.memory.get(at))
-        {
-            // INVARIANT: All is filled while all chunks are absent, by who has the page reserved.
-            // SAFETY: The caller is the only one to use what belongs to the page, by the safety
-            // requirement.
-            unsafe {
-                // CAST: Where an address has 32 bits, this and what is added later wrap alike.
-                *cpu.get() = page.cpu.as_ptr().wrapping_sub(origin as usize);
-                *dma.get() = page.dma.wrapping_sub(origin as DmaAddress);
-                *memory.get() = Some(ManuallyDrop::new(page.memory));
+        for run in geometry.runs_of(number) {
+            let origin = geometry.origin(run);
+            if let (Some(cpu), Some(dma)) = (self.cpu.get(run as usize), self.dma.get(run as usize)) {
+                // INVARIANT: All is filled while all chunks are absent, by who has the page reserved.
+                // SAFETY: The caller is the only one to use what belongs to the page, by the safety
+                // requirement.
+                unsafe {
+                    // CAST: Where an address has 32 bits, this and what is added later wrap alike.
+                    *cpu.get() = page.cpu.as_ptr().wrapping_add(origin as usize);
+                    *dma.get() = page.dma.wrapping_add(origin as DmaAddress);
+                }
             }
+        }
+        if let Some(memory) = self.memory.get(number as usize) {
+            // SAFETY: As above.
+            unsafe { *memory.get() = Some(ManuallyDrop::new(page.memory)) };
         }
     }
 
@@ -370,37 +377,41 @@ impl Pages {
         }
     }
 
-    /// Where a chunk at `position` in page `number` is for the CPU.
+    /// Where a chunk is for the CPU.
     ///
     /// # Safety
     ///
-    /// As for [`Pages::memory`], and `position` is the [`Geometry::position`] of a chunk of the page.
+    /// As for [`Pages::memory`], of the page of the chunk `index`.
     #[inline]
-    pub(crate) unsafe fn cpu(&self, number: u32, position: u64) -> NonNull<u8> {
-        // SAFETY: As in `memory`. What was subtracted when the page was filled comes back, so the sum points
-        // into the page.
+    pub(crate) unsafe fn cpu(&self, index: u32) -> NonNull<u8> {
+        let run = self.spacing.run_of(index);
+        // SAFETY: As in `memory`; there is an entry for each run. What was subtracted when the page was filled
+        // comes back, so the sum points into the page.
         // CAST: As in `fill`.
         unsafe {
-            let page = *self.cpu.get_unchecked(number as usize).get();
-            NonNull::new_unchecked(page.wrapping_add(position as usize))
+            let origin = *self.cpu.get_unchecked(run as usize).get();
+            NonNull::new_unchecked(origin.wrapping_add(self.spacing.within(index) as usize))
         }
     }
 
-    /// Where a chunk at `position` in page `number` is for the device.
+    /// Where a chunk is for the device.
     ///
     /// # Safety
     ///
     /// As for [`Pages::cpu`].
     #[inline]
-    pub(crate) unsafe fn dma(&self, number: u32, position: u64) -> DmaAddress {
+    pub(crate) unsafe fn dma(&self, index: u32) -> DmaAddress {
         // SAFETY: As the caller promises.
-        unsafe { self.addresses().get(number, position) }
+        unsafe { self.addresses().get(index) }
     }
 
     /// The addresses for the device alone.
     #[inline]
     pub(crate) fn addresses(&self) -> Addresses<'_> {
-        Addresses(&self.dma)
+        Addresses {
+            origins: &self.dma,
+            spacing: self.spacing,
+        }
     }
 
     /// Gives bytes of page `number` to the CPU or to the device.
@@ -500,7 +511,10 @@ impl Pages {
 
 /// Where the pages of a pool are for the device.
 #[derive(Clone, Copy)]
-pub(crate) struct Addresses<'pages>(&'pages [UnsafeCell<DmaAddress>]);
+pub(crate) struct Addresses<'pages> {
+    origins: &'pages [UnsafeCell<DmaAddress>],
+    spacing: Spacing,
+}
 
 // SAFETY: As for [`Pages`], of which it is a part: nothing is written while others may read it.
 unsafe impl Send for Addresses<'_> {}
@@ -508,16 +522,17 @@ unsafe impl Send for Addresses<'_> {}
 unsafe impl Sync for Addresses<'_> {}
 
 impl Addresses<'_> {
-    /// Where a chunk at `position` in page `number` is.
+    /// Where a chunk is.
     ///
     /// # Safety
     ///
     /// As for [`Pages::cpu`].
     #[inline]
-    pub(crate) unsafe fn get(self, number: u32, position: u64) -> DmaAddress {
-        // SAFETY: As in [`Pages::memory`].
-        let page = unsafe { *self.0.get_unchecked(number as usize).get() };
+    pub(crate) unsafe fn get(self, index: u32) -> DmaAddress {
+        let run = self.spacing.run_of(index);
+        // SAFETY: As in [`Pages::cpu`].
+        let origin = unsafe { *self.origins.get_unchecked(run as usize).get() };
         // CAST: As in [`Pages::fill`].
-        page.wrapping_add(position as DmaAddress)
+        origin.wrapping_add(self.spacing.within(index) as DmaAddress)
     }
 }

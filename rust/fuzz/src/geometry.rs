@@ -103,8 +103,11 @@ fn chunks(geometry: &Geometry) {
         for page in [0, geometry.max_pages() - 1] {
             let index = page << geometry.layout().chunk_bits() | chunk;
             assert_eq!(geometry.page_of(index), page);
-            let within = geometry.position(index).wrapping_sub(geometry.origin(page));
-            assert_eq!(within, at as u64);
+            let spacing = geometry.spacing();
+            let run = spacing.run_of(index);
+            assert!(run < geometry.runs() && geometry.runs_of(page).contains(&run));
+            let found = geometry.origin(run).wrapping_add(spacing.within(index));
+            assert_eq!(found, at as u64);
         }
     }
     let (_, last) = before.expect("a chunk");

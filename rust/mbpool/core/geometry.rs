@@ -8,6 +8,7 @@
 
 use super::handle::Layout;
 use crate::facade::fmt;
+use core::ops::Range;
 
 /// The most pages a pool may have (mbpool(9) has the same limit).
 pub const MAX_PAGES: u32 = 16383;
@@ -149,8 +150,6 @@ pub struct Geometry {
     stride: usize,
     /// Chunks between two multiples of the boundary; 0: all chunks are `stride` apart.
     window: u32,
-    /// `stride` if `window` is 0, else 0.
-    even_stride: usize,
     chunks: u32,
     max_pages: u32,
     initial_pages: u32,
@@ -226,7 +225,6 @@ impl Geometry {
             page_size,
             stride,
             window,
-            even_stride: if window == 0 { stride } else { 0 },
             chunks,
             max_pages,
             initial_pages,
@@ -298,28 +296,36 @@ impl Geometry {
         }
     }
 
-    /// Where a chunk begins, in bytes from where page 0 would lie if all pages were one array; but where
-    /// some neighbours are further apart than others, from the start of its page. To be added to an address
-    /// less the [`origin`](Self::origin) of the page: that spares the hot paths to take an index apart.
-    #[inline]
-    pub fn position(&self, index: u32) -> u64 {
-        match self.even_stride() {
-            0 => self.position_in_window(index),
-            // CAST: Widens, or keeps as it is. At most `MAX_CHUNKS` times `MAX_PAGE_SIZE`.
-            stride => u64::from(index).wrapping_mul(stride as u64),
+    /// How indices become places.
+    pub fn spacing(&self) -> Spacing {
+        match self.window {
+            0 => Spacing {
+                bits: self.layout.chunk_bits(),
+                step: self.stride,
+            },
+            // Some neighbours are further apart than others: each is a run of its own.
+            _ => Spacing { bits: 0, step: 0 },
         }
     }
 
-    /// What an index is multiplied by for its [`position`](Self::position), if that is all; 0 if some
-    /// neighbours are further apart than others.
-    #[inline]
-    pub fn even_stride(&self) -> usize {
-        self.even_stride
+    /// How many runs there are: the length of an array with one element for each.
+    pub fn runs(&self) -> u32 {
+        self.indices().wrapping_shr(self.spacing().bits)
     }
 
-    /// The [`position`](Self::position) of a chunk where [`even_stride`](Self::even_stride) is 0.
-    #[cold]
-    pub fn position_in_window(&self, index: u32) -> u64 {
+    /// The runs of a page.
+    pub fn runs_of(&self, page: u32) -> Range<u32> {
+        let index = page.wrapping_shl(self.layout.chunk_bits());
+        let first = self.spacing().run_of(index);
+        let count = if self.window == 0 { 1 } else { self.chunks };
+        first..first + count
+    }
+
+    /// Where a run would begin in its page if that had the index 0: may be less than nothing, and wrap. To be
+    /// added to the page's address, and then [`within`](Spacing::within) of the index.
+    pub fn origin(&self, run: u32) -> u64 {
+        let spacing = self.spacing();
+        let index = run.wrapping_shl(spacing.bits);
         // CAST: Widens, or keeps as it is.
         let offset = self.offset(self.chunk_of(index)) as u64;
         offset.wrapping_sub(spacing.within(index))
@@ -337,11 +343,6 @@ impl Geometry {
         index.wrapping_shr(self.layout.chunk_bits())
     }
 
-    /// The [`position`](Self::position) of the first chunk of a page.
-    pub fn origin(&self, page: u32) -> u64 {
-        self.position(page.wrapping_shl(self.layout.chunk_bits()))
-    }
-
     /// The offset of a chunk where some neighbours are further apart than others, which is rare.
     fn offset_in_window(&self, chunk: u32) -> usize {
         let window = chunk.checked_div(self.window).unwrap_or(0) as usize;
@@ -349,6 +350,32 @@ impl Geometry {
         window
             .wrapping_mul(self.boundary)
             .wrapping_add(rest.wrapping_mul(self.stride))
+    }
+}
+
+/// How the indices of a pool become places in memory.
+///
+/// They fall into runs, within which neighbours are equally far apart: a page is one, nearly always. So with an
+/// array of where the runs begin the hot paths need not take an index apart, nor ask how the pages are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spacing {
+    /// Indices that differ in the lowest so many bits alone are in the same run.
+    bits: u32,
+    step: usize,
+}
+
+impl Spacing {
+    /// The run of an index.
+    #[inline]
+    pub fn run_of(self, index: u32) -> u32 {
+        index.wrapping_shr(self.bits)
+    }
+
+    /// Where a chunk lies in bytes from its run's [`origin`](Geometry::origin).
+    #[inline]
+    pub fn within(self, index: u32) -> u64 {
+        // CAST: Widens, or keeps as it is. At most `MAX_CHUNKS` times `MAX_PAGE_SIZE`.
+        u64::from(index).wrapping_mul(self.step as u64)
     }
 }
 

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     core::{
-        geometry::Geometry,
         handle::{
             Handle,
             HandleError, //
@@ -48,9 +47,6 @@ use kernel::{
 struct View<'pool> {
     own: Own<'pool>,
     addresses: Addresses<'pool>,
-    geometry: &'pool Geometry,
-    stride: usize,
-    chunk_bits: u32,
 }
 
 impl<'pool> View<'pool> {
@@ -59,9 +55,6 @@ impl<'pool> View<'pool> {
         Self {
             own: Own::new(&shared.slots, owner),
             addresses: shared.pages.addresses(),
-            geometry: &shared.geometry,
-            stride: shared.geometry.even_stride(),
-            chunk_bits: shared.geometry.layout().chunk_bits(),
         }
     }
 
@@ -84,17 +77,9 @@ impl<'pool> View<'pool> {
     /// `index` is that of a chunk which is free and the caller's.
     #[inline]
     unsafe fn post_free(&self, index: u32) -> Posted {
-        let position = match self.stride {
-            0 => self.geometry.position_in_window(index),
-            // CAST: As in `Geometry::position`, which this is.
-            stride => u64::from(index).wrapping_mul(stride as u64),
-        };
         // SAFETY: A chunk that is free is not absent, so its page is there, and it stays while the chunk is
         // the caller's.
-        let dma = unsafe {
-            self.addresses
-                .get(index.wrapping_shr(self.chunk_bits), position)
-        };
+        let dma = unsafe { self.addresses.get(index) };
         // SAFETY: The chunk is one of the pool.
         let slot = unsafe { self.slot(index) };
         Posted {

@@ -332,14 +332,8 @@ impl Shared {
     /// that it has.
     #[inline]
     pub(super) unsafe fn locate(&self, index: u32) -> (NonNull<u8>, DmaAddress) {
-        let (page, position) = (self.page_of(index), self.geometry.position(index));
         // SAFETY: The chunk is or was not absent, so its page is there and stays.
-        unsafe {
-            (
-                self.pages.cpu(page, position),
-                self.pages.dma(page, position),
-            )
-        }
+        unsafe { (self.pages.cpu(index), self.pages.dma(index)) }
     }
 
     /// The state word of a chunk.
