@@ -18,6 +18,7 @@ use crate::core::{
     slots::Owner, //
 };
 use core::{
+    cell::UnsafeCell,
     ptr::NonNull,
     sync::atomic::{
         AtomicUsize,
@@ -52,6 +53,19 @@ impl Figures {
         self.allocations.load(Relaxed) as u64
     }
 }
+
+/// What a cache keeps: in a box, since a kilobyte is too much for what is moved about on kernel stacks, and in
+/// one, so that a lane has one address of it.
+#[derive(Default)]
+pub(super) struct Stock {
+    /// Whoever has the cache as `&mut` uses it, and nobody else.
+    pub(super) magazine: UnsafeCell<Magazine>,
+    pub(super) figures: Figures,
+}
+
+// SAFETY: Figures may be read from any thread. The magazine may be used by any thread, and is used by one at a
+// time, who has the cache as `&mut`.
+unsafe impl Sync for Stock {}
 
 /// The figures of one cache.
 ///
@@ -105,7 +119,7 @@ impl Caches {
 ///
 /// # Invariants
 ///
-/// - The chunks in `magazine` are free, and nobody else has them.
+/// - The chunks in the magazine of `stock` are free, and nobody else has them.
 /// - `owner`, the one of number `number`, is ours alone, so nobody else touches a chunk that is on the card
 ///   for it.
 ///
@@ -143,9 +157,7 @@ impl Caches {
 pub struct Cache {
     shared: Arc<Shared>,
     owner: Owner,
-    // In a box: a kilobyte is too much for what is moved about on kernel stacks.
-    magazine: KBox<Magazine>,
-    figures: KBox<Figures>,
+    stock: KBox<Stock>,
     number: usize,
 }
 
@@ -157,22 +169,20 @@ impl Pool<'_> {
     /// - `ENOSPC`: the pool has 64 caches.
     /// - `ENOMEM`.
     pub fn cache(&self) -> Result<Cache> {
-        let magazine = KBox::new(Magazine::new(), GFP_KERNEL)?;
-        let figures = KBox::new(Figures::default(), GFP_KERNEL)?;
+        let stock = KBox::new(Stock::default(), GFP_KERNEL)?;
         let mut guarded = self.shared.guarded.lock();
         let mut entries = guarded.caches.entries.iter_mut().enumerate();
         let (number, entry) = entries.find(|(_, entry)| entry.is_none()).ok_or(ENOSPC)?;
         let owner = u32::try_from(number).ok().and_then(Owner::other);
         let owner = owner.ok_or(ENOSPC)?;
         // INVARIANT: The cache that we answer owns the figures.
-        *entry = Some(Entry(NonNull::from(&*figures)));
+        *entry = Some(Entry(NonNull::from(&stock.figures)));
         drop(guarded);
         // INVARIANT: The magazine is empty; the number was nobody's.
         Ok(Cache {
             shared: self.shared.clone(),
             owner,
-            magazine,
-            figures,
+            stock,
             number,
         })
     }
@@ -192,20 +202,14 @@ impl Cache {
         if !Arc::ptr_eq(&self.shared, &pool.shared) {
             return Err(EINVAL);
         }
-        // INVARIANT: It is the pool's.
-        let Self {
-            owner,
-            magazine,
-            figures,
-            ..
-        } = self;
-        Ok(Lane::new(magazine, figures, &pool.shared, *owner))
+        // INVARIANT: It is the pool's, and borrowed mutably.
+        Ok(Lane::new(&self.stock, &pool.shared, self.owner))
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        let magazine = &mut self.magazine;
+        let magazine = self.stock.magazine.get_mut();
         self.shared
             .push_many(core::iter::from_fn(|| magazine.pop()));
         let own = Own::new(&self.shared.slots, self.owner);
@@ -214,7 +218,7 @@ impl Drop for Cache {
         }
         // Nothing is on the card for our number any more: another cache may have it.
         let mut guarded = self.shared.guarded.lock();
-        guarded.caches.gone += self.figures.allocations();
+        guarded.caches.gone += self.stock.figures.allocations();
         if let Some(entry) = guarded.caches.entries.get_mut(self.number) {
             *entry = None;
         }

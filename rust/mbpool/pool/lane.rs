@@ -14,7 +14,10 @@ use super::{
         Peek,
         Posted, //
     },
-    cache::Figures,
+    cache::{
+        Figures,
+        Stock, //
+    },
     shared::Shared, //
 };
 use crate::{
@@ -97,28 +100,26 @@ impl<'pool> View<'pool> {
 ///
 /// # Invariants
 ///
-/// `magazine` and `figures` are those of a [`Cache`](crate::Cache) of the pool of `shared`, which exists
-/// for `'pool`; `view` is that of its owner.
+/// `stock` is that of a [`Cache`](crate::Cache) of the pool of `shared`, which is borrowed mutably for `'cache` and
+/// exists for `'pool`; `view` is that of its owner.
 pub struct Lane<'cache, 'pool> {
-    magazine: &'cache mut Magazine,
-    figures: &'cache Figures,
+    stock: &'cache Stock,
     shared: &'pool Shared,
     view: View<'pool>,
 }
 
 impl<'cache, 'pool> Lane<'cache, 'pool> {
-    /// The parts of a cache; the caller has checked that it is one of the pool, which exists for `'pool`.
+    /// The parts of a cache, which the caller has borrowed mutably; he has checked that it is one of the pool, which
+    /// exists for `'pool`.
     #[inline]
     pub(super) fn new(
-        magazine: &'cache mut Magazine,
-        figures: &'cache Figures,
+        stock: &'cache Stock,
         shared: &'pool Shared,
         owner: Owner,
     ) -> Self {
         // INVARIANT: As the caller promises.
         Self {
-            magazine,
-            figures,
+            stock,
             shared,
             view: View::new(shared, owner),
         }
@@ -126,11 +127,25 @@ impl<'cache, 'pool> Lane<'cache, 'pool> {
 }
 
 impl<'pool> Lane<'_, 'pool> {
+    /// The chunks at hand, and what is counted.
+    #[inline]
+    fn parts(&mut self) -> (&mut Magazine, &Figures) {
+        // SAFETY: By the type invariant nobody else uses the magazine, and we are borrowed mutably.
+        (
+            unsafe { &mut *self.stock.magazine.get() },
+            &self.stock.figures,
+        )
+    }
+
+    #[inline]
+    fn magazine(&mut self) -> &mut Magazine {
+        self.parts().0
+    }
+
     /// Takes a buffer: free -> used. As [`Pool::alloc`](crate::Pool::alloc), and with its errors.
     #[inline]
     pub fn alloc(&mut self, gfp: Flags) -> Result<Buffer<'pool>> {
         let index = self.pop(gfp)?;
-        self.figures.count(1);
         // SAFETY: The chunk was in the magazine.
         unsafe { self.view.slot(index) }.claim();
         // INVARIANT: The chunk was ours and free, and is claimed.
@@ -151,9 +166,23 @@ impl<'pool> Lane<'_, 'pool> {
             let buffer = self.alloc(gfp)?;
             return Ok(self.post_buffer(buffer));
         }
-        let index = self.pop(gfp)?;
-        self.figures.count(1);
-        // SAFETY: By the invariant of `Cache` the chunk, which was in the magazine, is free and ours.
+        gfp::might_alloc(gfp);
+        let (magazine, figures) = self.parts();
+        match magazine.pop() {
+            Some(index) => {
+                figures.count(1);
+                // SAFETY: By the invariant of `Cache` the chunk, which was in the magazine, is free and ours.
+                Ok(unsafe { self.view.post_free(index) })
+            }
+            None => self.load_and_post(gfp),
+        }
+    }
+
+    // With all that comes after it, so that what is at hand goes its way without meeting this.
+    #[cold]
+    fn load_and_post(&mut self, gfp: Flags) -> Result<Posted> {
+        let index = self.load_and_pop(gfp)?;
+        // SAFETY: As in `post`.
         Ok(unsafe { self.view.post_free(index) })
     }
 
@@ -178,16 +207,17 @@ impl<'pool> Lane<'_, 'pool> {
         let view = self.view;
         let mut posted = 0;
         while posted < most {
-            if self.magazine.is_empty() {
+            if self.magazine().is_empty() {
                 match self.load(gfp) {
                     Ok(()) => {}
                     Err(_) if posted > 0 => break,
                     Err(error) => return Err(error),
                 }
             }
-            let chunks = self.magazine.pop_many(most - posted);
+            let (magazine, figures) = self.parts();
+            let chunks = magazine.pop_many(most - posted);
             posted += chunks.len();
-            self.figures.count(chunks.len());
+            figures.count(chunks.len());
             for index in chunks {
                 // SAFETY: By the invariant of `Cache` the chunks in the magazine are free and ours.
                 put(unsafe { view.post_free(*index) });
@@ -281,7 +311,7 @@ impl<'pool> Lane<'_, 'pool> {
             // SAFETY: The chunk was a buffer's in the batch, which is of our pool.
             unsafe { view.slot(*index) }.release();
         }
-        for index in self.magazine.push_many(chunks) {
+        for index in self.magazine().push_many(chunks) {
             self.keep(*index);
         }
     }
@@ -303,17 +333,21 @@ impl<'pool> Lane<'_, 'pool> {
     /// Gives all that the cache holds to the pool. For a queue that stands still while others run
     /// short.
     pub fn flush(&mut self) {
-        let magazine = &mut *self.magazine;
-        self.shared
-            .push_many(core::iter::from_fn(|| magazine.pop()));
+        let shared = self.shared;
+        let magazine = self.magazine();
+        shared.push_many(core::iter::from_fn(|| magazine.pop()));
     }
 
-    /// Takes a free chunk out of the cache.
+    /// Takes a free chunk out of the cache, and counts that.
     #[inline]
     fn pop(&mut self, gfp: Flags) -> Result<u32> {
         gfp::might_alloc(gfp);
-        match self.magazine.pop() {
-            Some(index) => Ok(index),
+        let (magazine, figures) = self.parts();
+        match magazine.pop() {
+            Some(index) => {
+                figures.count(1);
+                Ok(index)
+            }
             None => self.load_and_pop(gfp),
         }
     }
@@ -321,28 +355,32 @@ impl<'pool> Lane<'_, 'pool> {
     #[cold]
     fn load_and_pop(&mut self, gfp: Flags) -> Result<u32> {
         self.load(gfp)?;
-        self.magazine.pop().ok_or(ENOMEM)
+        let (magazine, figures) = self.parts();
+        let index = magazine.pop().ok_or(ENOMEM)?;
+        figures.count(1);
+        Ok(index)
     }
 
     /// Fetches chunks from the pool, at least one, when there is none.
     #[cold]
     fn load(&mut self, gfp: Flags) -> Result {
-        let magazine = &mut *self.magazine;
+        let shared = self.shared;
+        let magazine = self.magazine();
         let put = |index| {
             // There is room for a half in what is empty.
             let _ = magazine.push(index);
         };
         // SAFETY: We borrow the pool, and while there is one its device is bound.
-        let loaded = unsafe { self.shared.pop_many(HALF, gfp, put) }?;
+        let loaded = unsafe { shared.pop_many(HALF, gfp, put) }?;
         // CAST: At most `HALF`.
-        self.shared.guarded.lock().caches.loaded += loaded as u64;
+        shared.guarded.lock().caches.loaded += loaded as u64;
         Ok(())
     }
 
     /// Puts a free chunk into the cache.
     #[inline]
     fn keep(&mut self, index: u32) {
-        if !self.magazine.push(index) {
+        if !self.magazine().push(index) {
             self.unload(index);
         }
     }
@@ -352,13 +390,13 @@ impl<'pool> Lane<'_, 'pool> {
     fn unload(&mut self, index: u32) {
         let mut out = [index; HALF];
         let mut slots = out.iter_mut();
-        self.magazine.unload(|old| {
+        self.magazine().unload(|old| {
             if let Some(slot) = slots.next() {
                 *slot = old;
             }
         });
         self.shared.push_many(out.into_iter());
-        let _ = self.magazine.push(index);
+        let _ = self.magazine().push(index);
     }
 }
 
