@@ -279,11 +279,13 @@ impl Depot {
         let base = number.wrapping_shl(self.chunk_bits);
         let top = base.wrapping_add(*height) as usize;
         let count = (*height as usize).min(HALF);
-        // In the order of the stack, so what would have come from it first comes first now.
+        // In the order of the stack, so what would have come from it first comes first now. There is room
+        // for a half in what is empty.
+        let mut front = self.front.filler();
         for chunk in self.stacks.get(top.wrapping_sub(count)..top)? {
-            // There is room for a half in what is empty.
-            let _ = self.front.put(base | u32::from(*chunk));
+            front.put(base | u32::from(*chunk));
         }
+        drop(front);
         // INVARIANT: So many have moved from the stack to the front.
         *height -= count as u32;
         self.paged -= count as u32;

@@ -162,13 +162,13 @@ impl Pool<'_> {
         // As for a pool that nobody shares: who may sleep does not take a page more than it must, and waits
         // for one that is being given back.
         if Kind::of(gfp) == Kind::Sleep && guarded.is_worth_waiting() {
-            shared.grown.wait(&mut guarded);
+            shared.wait(&mut guarded);
             return Ok(());
         }
         let reserved = guarded.reserve().map_err(|_| ENOSPC);
         drop(guarded);
         // SAFETY: The device is bound, as `'bound` says.
-        reserved.and_then(|number| unsafe { shared.grow_into(number, gfp) })
+        reserved.and_then(|number| unsafe { shared.grow_into(number, gfp, |_| Due::default()) })
     }
 
     /// Counts an allocation that failed.

@@ -38,7 +38,8 @@ use crate::{
     gfp,
     lock::{
         new_irq_lock,
-        IrqLock, //
+        IrqLock,
+        IrqSave, //
     }, //
 };
 use core::ptr::NonNull;
@@ -60,6 +61,7 @@ use kernel::{
             AtomicFlag,
             Relaxed, //
         },
+        lock::Guard,
         new_condvar,
         CondVar, //
     }, //
@@ -74,6 +76,8 @@ pub(crate) struct Guarded {
     pub(super) claimant: Option<Claimant>,
     pub(crate) lent: Lent,
     pub(super) caches: Caches,
+    /// Who waits for [`Shared::grown`].
+    waiting: u32,
     /// Page allocations that are under way.
     pub(super) growing: u32,
     /// Pages that are being given back: their numbers are not free yet.
@@ -172,6 +176,11 @@ impl Guarded {
         self.returned += 1;
         // Where the pool was at its limit, it is not any more.
         self.with_marks(|marks, _| marks.grown());
+    }
+
+    /// Whether somebody waits for [`Shared::grown`].
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting > 0
     }
 
     /// Sets a page aside for growth, which counts as under way from now on.
@@ -278,6 +287,7 @@ impl Shared {
                         claimant: None,
                         lent,
                         caches: Caches::default(),
+                        waiting: 0,
                         growing: 0,
                         returning: 0,
                         asked: 0,
@@ -346,6 +356,14 @@ impl Shared {
         // SAFETY: There is a word for each chunk.
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         unsafe { self.slots.words().get_unchecked(index as usize) }
+    }
+
+    /// Waits until somebody's growth comes to its end, well or not, or a page is given back. The lock is not
+    /// held meanwhile.
+    pub(super) fn wait(&self, guarded: &mut Guard<'_, Guarded, IrqSave>) {
+        guarded.waiting += 1;
+        self.grown.wait(guarded);
+        guarded.waiting -= 1;
     }
 
     /// Gives bytes of a chunk to the CPU or to the device.

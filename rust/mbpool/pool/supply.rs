@@ -3,7 +3,10 @@
 //! Supply: where chunks come from. The depot first, another's growth that is under way next, and the
 //! DMA layer last.
 
-use super::shared::Shared;
+use super::shared::{
+    Guarded,
+    Shared, //
+};
 use crate::{
     core::marks::Due,
     dma,
@@ -99,7 +102,7 @@ impl Shared {
             // Who may sleep does not take a second page where the one under way will do. Who may not
             // sleep needs memory now, and gets its own. Nor is the pool full while a page is given back.
             if kind == Kind::Sleep && guarded.is_worth_waiting() {
-                self.grown.wait(&mut guarded);
+                self.wait(&mut guarded);
                 continue;
             }
             if !looked && !guarded.lent.is_empty() {
@@ -112,11 +115,21 @@ impl Shared {
             let reserved = guarded.reserve();
             drop(guarded);
             self.background.start(due);
+            // One of the page's chunks is ours at once, unless who has the first claim takes them all.
+            let mut got = None;
+            let take = |guarded: &mut Guarded| {
+                let (popped, due) = guarded.pop();
+                got = popped;
+                due
+            };
             // SAFETY: The device is bound, as the caller promises.
-            let grown = reserved.and_then(|number| unsafe { self.grow_into(number, gfp) });
+            let grown = reserved.and_then(|number| unsafe { self.grow_into(number, gfp, take) });
             if let Err(error) = grown {
                 self.guarded.lock().failures[kind as usize] += 1;
                 return Err(error);
+            }
+            if let Some(index) = got {
+                return Ok(index);
             }
         }
     }
@@ -133,44 +146,62 @@ impl Shared {
     pub(super) unsafe fn grow(&self, gfp: Flags) -> Result {
         let number = self.guarded.lock().reserve()?;
         // SAFETY: As the caller promises.
-        unsafe { self.grow_into(number, gfp) }
+        unsafe { self.grow_into(number, gfp, |_| Due::default()) }
     }
 
-    /// The same for a page that was reserved with [`Guarded::reserve`].
+    /// The same for a page that was reserved with [`Guarded::reserve`]; `then` is called under the lock under
+    /// which its chunks come free.
     ///
     /// # Safety
     ///
     /// The device is bound, and the page was reserved for this call.
-    pub(super) unsafe fn grow_into(&self, number: u32, gfp: Flags) -> Result {
-        // SAFETY: The device is bound, as the caller promises, and so then is the ancestor that does the
-        // DMA for it.
-        let master = unsafe { self.master.as_bound() };
-        let page = dma::Page::new(master, &self.geometry, self.backing, gfp);
-        let result = page.map(|page| {
-            // SAFETY: We reserved the page, and its chunks appear only below.
-            unsafe { self.pages.fill(number, page, &self.geometry) };
-            let first = self.index(number, 0);
-            self.slots.appear(first, self.geometry.chunks());
-        });
-
-        let due = {
+    pub(super) unsafe fn grow_into(
+        &self,
+        number: u32,
+        gfp: Flags,
+        then: impl FnOnce(&mut Guarded) -> Due,
+    ) -> Result {
+        // SAFETY: As the caller promises.
+        let result = unsafe { self.bring(number, gfp) };
+        let (due, awaited) = {
             let mut guarded = self.guarded.lock();
             guarded.growing -= 1;
-            match result {
+            let due = match result {
                 Ok(()) => {
                     guarded.depot.install(number);
                     guarded.grown += 1;
-                    guarded.risen()
+                    guarded.risen() | then(&mut guarded)
                 }
                 Err(_) => {
                     guarded.depot.cancel(number);
                     Due::default()
                 }
-            }
+            };
+            (due, guarded.is_awaited())
         };
         self.background.start(due);
-        self.grown.notify_all();
+        if awaited {
+            self.grown.notify_all();
+        }
         result
+    }
+
+    /// Allocates the memory of a page that was reserved, and puts it in its place: all its chunks are free
+    /// then.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Shared::grow_into`].
+    unsafe fn bring(&self, number: u32, gfp: Flags) -> Result {
+        // SAFETY: The device is bound, as the caller promises, and so then is the ancestor that does the
+        // DMA for it.
+        let master = unsafe { self.master.as_bound() };
+        let page = dma::Page::new(master, &self.geometry, self.backing, gfp)?;
+        // SAFETY: We have the page reserved, and its chunks appear only below.
+        unsafe { self.pages.fill(number, page, &self.geometry) };
+        let first = self.index(number, 0);
+        self.slots.appear(first, self.geometry.chunks());
+        Ok(())
     }
 
     /// Takes back a chunk that its owner gives up: used -> free.
