@@ -337,6 +337,14 @@ impl Slots {
                 .is_ok()
     }
 
+    /// Whether the chunk's page is not there.
+    pub fn is_absent(&self, index: u32) -> bool {
+        match self.slot(index) {
+            Some(Slot(word)) => word.load(Acquire) & STATE_MASK == ABSENT,
+            None => true,
+        }
+    }
+
     /// Whether the chunk is neither with the driver nor on the card.
     pub fn is_idle(&self, index: u32) -> bool {
         match self.slot(index) {

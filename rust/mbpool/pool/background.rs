@@ -213,7 +213,7 @@ impl Pool<'_> {
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         all += guarded.returning as usize;
         while guarded.returning > 0 {
-            self.shared.grown.wait(&mut guarded);
+            self.shared.wait(&mut guarded);
         }
         all
     }
@@ -252,7 +252,7 @@ impl Shared {
         for number in numbers.iter().take(count) {
             // SAFETY: The device is bound. All chunks of the page are absent since before the grace
             // period, and the page is reserved by us.
-            unsafe { self.pages.free(*number) };
+            unsafe { self.pages.free(*number, &self.geometry) };
             self.guarded.lock().gave_back(*number);
             self.grown.notify_all();
         }

@@ -12,10 +12,7 @@ use super::{
     claim::Claimant, //
 };
 use crate::{
-    config::{
-        Backing,
-        Config, //
-    },
+    config::Config,
     core::{
         depot::Depot,
         geometry::Geometry,
@@ -233,9 +230,6 @@ pub(crate) struct BadHandles {
 pub(crate) struct Shared {
     name: CString,
     dev: ARef<Device>,
-    /// The device that does the DMA: `dev` or an ancestor.
-    pub(super) master: ARef<Device>,
-    pub(super) backing: Backing,
     pub(super) wait_ms: u32,
     /// Chunks that stay whatever memory pressure there is.
     pub(super) floor: u32,
@@ -271,14 +265,12 @@ impl Shared {
             Ok(try_pin_init!(Self {
                 name: CString::try_from(config.name)?,
                 dev: dev.into(),
-                master: master.into(),
-                backing: config.backing,
                 wait_ms: config.wait_ms,
                 floor: initial.max(tide.low),
                 held: Atomic::new(0),
                 geometry: *geometry,
                 slots: Slots::new(geometry)?,
-                pages: Pages::new(geometry)?,
+                pages: Pages::new(master, config.backing, geometry)?,
                 guarded <- new_irq_lock!(
                     Guarded {
                         depot,
@@ -327,11 +319,6 @@ impl Shared {
     #[inline]
     pub(super) fn page_of(&self, index: u32) -> u32 {
         self.geometry.page_of(index)
-    }
-
-    /// Where a chunk begins in its page.
-    fn offset_of(&self, index: u32) -> usize {
-        self.geometry.offset(self.geometry.chunk_of(index))
     }
 
     /// Where a chunk is, for the CPU and for the device.
@@ -384,9 +371,8 @@ impl Shared {
         direction: DataDirection,
     ) -> Result {
         self.check_range(offset, len)?;
-        let offset = self.offset_of(index) + offset;
         // SAFETY: As in `locate`; the range lies in the chunk, as just checked.
-        unsafe { self.pages.sync(self.page_of(index), offset, len, direction) };
+        unsafe { self.pages.sync(index, offset, len, direction) };
         Ok(())
     }
 
@@ -457,6 +443,11 @@ impl Shared {
             "mbpool {}: not dropped by its driver, but ended as the device is unbound\n",
             self.name()
         );
+    }
+
+    /// Whether a page is there.
+    pub(super) fn is_there(&self, page: u32) -> bool {
+        !self.slots.is_absent(self.index(page, 0))
     }
 
     /// Whether no chunk of a page is with the driver or on the card.

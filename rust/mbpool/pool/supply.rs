@@ -9,7 +9,6 @@ use super::shared::{
 };
 use crate::{
     core::marks::Due,
-    dma,
     gfp::{
         self,
         Kind, //
@@ -195,8 +194,7 @@ impl Shared {
     unsafe fn bring(&self, number: u32, gfp: Flags) -> Result {
         // SAFETY: The device is bound, as the caller promises, and so then is the ancestor that does the
         // DMA for it.
-        let master = unsafe { self.master.as_bound() };
-        let page = dma::Page::new(master, &self.geometry, self.backing, gfp)?;
+        let page = unsafe { self.pages.alloc(gfp) }?;
         // SAFETY: We have the page reserved, and its chunks appear only below.
         unsafe { self.pages.fill(number, page, &self.geometry) };
         let first = self.index(number, 0);
