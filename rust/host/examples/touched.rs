@@ -54,22 +54,22 @@ const OUT: usize = 40;
 
 fn cache(slots: &Slots, mut depot: Depot, rounds: usize) {
     let own = Own::new(slots, Owner::other(0).expect("an owner"));
-    let mut magazine = Box::new(Line(Magazine::new()));
-    let figures = Box::new(Line(AtomicUsize::new(0)));
-    depot.pop_many(64, |index| assert!(magazine.0.push(index)));
+    let mut stock = Box::new(Line((Magazine::new(), AtomicUsize::new(0))));
+    depot.pop_many(64, |index| assert!(stock.0 .0.push(index)));
     let mut ring = VecDeque::with_capacity(OUT + 1);
     for round in 0..rounds {
         MARK.0.store(round, Relaxed);
         // It is in memory between two calls of a driver.
-        black_box(&mut magazine);
-        let index = magazine.0.pop().expect("a chunk");
-        figures.0.store(figures.0.load(Relaxed) + 1, Relaxed);
+        black_box(&mut stock);
+        let Line((magazine, figures)) = &mut *stock;
+        let index = magazine.pop().expect("a chunk");
+        figures.store(figures.load(Relaxed) + 1, Relaxed);
         ring.push_back(own.post_free(&own.words()[index as usize], index));
         if ring.len() > OUT {
             let handle = ring.pop_front().expect("a handle");
             let index = own.take(handle).expect("on card");
             own.words()[index as usize].release();
-            assert!(magazine.0.push(index));
+            assert!(magazine.push(index));
         }
     }
 }

@@ -195,14 +195,21 @@ fn what_comes_back_last_goes_first_but_while_pages_are_to_go() {
 fn no_chunk_passes_a_mark_unseen() {
     let mut depot = Parts::full(small(64, 8, 8, 0)).depot;
     let mut out = Vec::new();
-    for (step, (fall, rise)) in [(0, u32::MAX), (100, 400), (500, 512), (0, 0), (512, 1), (200, 300)]
-        .into_iter()
-        .cycle()
-        .take(3000)
-        .enumerate()
+    for (step, (fall, rise)) in [
+        (0, u32::MAX),
+        (100, 400),
+        (500, 512),
+        (0, 0),
+        (512, 1),
+        (200, 300),
+    ]
+    .into_iter()
+    .cycle()
+    .take(3000)
+    .enumerate()
     {
         depot.mark(fall, rise);
-        // Two rounds of this in twelve out of thirteen steps down, then as many up.
+        // Down, two chunks a step, until they are all out; then up.
         let down = step % 600 < 300;
         for _ in 0..2 {
             let (free, most, before) = (depot.free(), depot.most_out(), depot.popped());

@@ -181,7 +181,8 @@ impl Magazine {
 
     /// Sets the bounds, of which each is at most what there is room for.
     pub fn bound(&mut self, floor: u32, limit: u32) {
-        let at_most = |bound: u32, most: u8| u8::try_from(bound).map_or(most, |bound| bound.min(most));
+        let at_most =
+            |bound: u32, most: u8| u8::try_from(bound).map_or(most, |bound| bound.min(most));
         // INVARIANT: As it says.
         self.floor = at_most(floor, OPEN);
         self.limit = at_most(limit, self.room);

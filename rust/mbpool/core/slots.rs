@@ -80,7 +80,6 @@ impl Owner {
     pub fn other(number: u32) -> Option<Self> {
         (number < Self::OTHERS).then_some(Self((number + 1) << STATE_BITS | CARD))
     }
-
 }
 
 /// How many chunks are in which state.

@@ -112,11 +112,7 @@ impl<'cache, 'pool> Lane<'cache, 'pool> {
     /// The parts of a cache, which the caller has borrowed mutably; he has checked that it is one of the pool, which
     /// exists for `'pool`.
     #[inline]
-    pub(super) fn new(
-        stock: &'cache Stock,
-        shared: &'pool Shared,
-        owner: Owner,
-    ) -> Self {
+    pub(super) fn new(stock: &'cache Stock, shared: &'pool Shared, owner: Owner) -> Self {
         // INVARIANT: As the caller promises.
         Self {
             stock,
