@@ -281,6 +281,15 @@ pub mod lab {
     /// RW: the IPv4 address to which the next frames that [`GENERATE`] makes go as UDP datagrams, its
     /// first byte in bits 31:24; 0: they are not IP.
     pub const UDP: usize = 0x24;
+    /// RW: return so many descriptors, bits 30:0, with faults that follow from [`SEED`], at [`RATE`]; reads
+    /// how many are left. 0 ends it. [`DERAIL`] is among the bits.
+    pub const HOSTILE: usize = 0x28;
+    /// RO: the first of the registers that hold what a hostile card counts (`Tally` has the list), one for
+    /// each; they count since the card was started.
+    pub const TALLY: usize = 0x100;
+
+    /// [`HOSTILE`]: with faults that a ring does not get over without a reset.
+    pub const DERAIL: u32 = 1 << 31;
 
     /// [`RESULT`]: it was done, or is under way (a storm, a silence).
     pub const RESULT_DONE: u32 = 0;

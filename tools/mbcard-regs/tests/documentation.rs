@@ -7,8 +7,10 @@ use std::collections::BTreeSet;
 use mbcard_regs::stats;
 use mbcard_regs::ErrorCode;
 use mbcard_regs::Misdeed;
+use mbcard_regs::Tally;
 
 const MANUAL: &str = include_str!("../../../Documentation/mbcard.rst");
+const SUITE: &str = include_str!("../../../scripts/suites/hostile.guest");
 const DEFINITIONS: &str = include_str!("../src/regs.rs");
 
 /// The rows of the table under the heading that begins so: number and name.
@@ -51,7 +53,7 @@ fn each_register_is_in_the_manual_at_its_offset() {
         ("Transmitter, at 0x2000\n", "tx", 3),
         ("Ring, at the offset above\n", "ring", 5),
         ("Statistics, at 0x3000\n", "stats", stats::COUNT),
-        ("Lab, at 0x4000\n", "lab", 10),
+        ("Lab, at 0x4000\n", "lab", 12),
     ] {
         let defined = offsets(module);
         assert_eq!(defined.len(), count, "{module}");
@@ -69,4 +71,18 @@ fn each_error_is_in_the_manual_by_its_code() {
 fn each_misdeed_is_in_the_manual_by_its_number() {
     let kinds = Misdeed::ALL.map(|kind| (kind as u64, kind.name().to_owned()));
     assert_eq!(table("Misbehaviour\n==="), BTreeSet::from(kinds));
+}
+
+#[test]
+fn each_tally_is_in_the_manual_by_its_number() {
+    let tallies = Tally::ALL.iter();
+    let tallies = tallies.map(|kind| (*kind as u64, kind.name().to_owned()));
+    assert_eq!(table("A hostile card\n==="), tallies.collect());
+}
+
+#[test]
+fn the_suite_has_the_tallies_in_their_order() {
+    let names = SUITE.split("\nTALLIES=(").nth(1).unwrap();
+    let names = names.split(')').next().unwrap().split_whitespace();
+    assert!(names.eq(Tally::ALL.iter().map(|kind| kind.name())));
 }

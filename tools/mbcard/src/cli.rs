@@ -13,6 +13,7 @@ use lexopt::Parser;
 use lexopt::ValueExt;
 
 use crate::control;
+use crate::control::Harm;
 
 /// What `--help` prints.
 pub const HELP: &str = "\
@@ -32,6 +33,8 @@ mbcard - a virtual PCI card for QEMU's vfio-user-pci
   --rate N               frames a second from --pcap-in; 1000 unless told, 0 is as fast as can be
   --generate N,LENGTH,SEED[,RATE]
                          receive made frames, once the driver is up
+  --hostile SEED[,COUNT[,RATE]][,derail]
+                         return descriptors with faults instead, as the command `hostile` does
   --help, --version
 
 The card ends with 0 when QEMU disconnects, on `quit`, SIGINT and SIGTERM.";
@@ -75,6 +78,8 @@ pub struct Options {
     pub rate: u32,
     /// Frames to make: number, length, seed, rate.
     pub generate: Option<(u32, u16, u32, u32)>,
+    /// Descriptors with faults to return.
+    pub hostile: Option<Harm>,
 }
 
 /// Understands the arguments, the program's name not among them.
@@ -92,6 +97,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
         pcap_out: None,
         rate: 1000,
         generate: None,
+        hostile: None,
     };
     while let Some(argument) = parser.next()? {
         match argument {
@@ -113,6 +119,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request> {
                 let value = parser.value()?.string()?;
                 let words: Vec<&str> = value.split(',').collect();
                 options.generate = Some(control::made(&words).context("--generate")?);
+            }
+            Arg::Long("hostile") => {
+                let value = parser.value()?.string()?;
+                let words: Vec<&str> = value.split(',').collect();
+                options.hostile = Some(control::harm(&words).context("--hostile")?);
             }
             Arg::Value(word) if word == "send" && socket.is_none() => return send(parser),
             other => return Err(other.unexpected().into()),
@@ -194,7 +205,7 @@ mod tests {
     fn all_options_arrive() {
         let options = options(
             "--socket=s --control c --replace-stale --mac 02:00:00:00:00:09 --link-down \
-             --pcap-in i --pcap-out o --rate 5 --generate 10,60,0x7",
+             --pcap-in i --pcap-out o --rate 5 --generate 10,60,0x7 --hostile 3,20,derail",
         );
         assert_eq!(options.control, Some("c".into()));
         assert!(options.replace_stale && options.link_down);
@@ -203,6 +214,8 @@ mod tests {
         assert_eq!(options.pcap_out, Some("o".into()));
         assert_eq!(options.rate, 5);
         assert_eq!(options.generate, Some((10, 60, 7, 0)));
+        let harm = options.hostile.unwrap();
+        assert_eq!((harm.seed, harm.count, harm.derails), (3, 20, true));
     }
 
     #[test]
@@ -214,6 +227,7 @@ mod tests {
         assert!(refusal("--socket").contains("--socket"));
         assert!(refusal("--socket s --rate fast").contains("fast"));
         assert!(refusal("--socket s --generate 1,2").contains("--generate"));
+        assert!(refusal("--socket s --hostile derail").contains("--hostile"));
         for mac in ["01:00:00:00:00:00", "00:00:00:00:00:00", "2:0:0:0:0:9", "x"] {
             assert!(refusal(&format!("--socket s --mac {mac}")).contains(mac));
         }

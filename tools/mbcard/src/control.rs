@@ -29,6 +29,7 @@ use crate::host::SocketPath;
 const HELP: &str = "\
 help                                 this
 stats                                the counters
+tally                                what a hostile card counts
 status                               link, rings, last error
 link up|down                         plug the cable in, or pull it
 inject HEX                           receive this frame
@@ -36,6 +37,8 @@ generate N LENGTH SEED [RATE]        receive N made frames, RATE a second (0: as
 misbehave KIND [COUNT] [group=G] [arg=X]
                                      KIND is none, unknown-handle, duplicate-handle, handle-after-reset,
                                      length-past-end, write-returned, write-wild, interrupt-storm or silence
+hostile SEED [COUNT [RATE]] [derail] return COUNT descriptors (1000000) with faults that follow from SEED; derail:
+                                     with such that only a reset mends. COUNT 0 ends it
 quit                                 end the card";
 
 /// What ends the card: a line to the main loop.
@@ -127,6 +130,19 @@ impl Client {
                         .map(|(name, value)| format!("{name} {value}")),
                 );
             }
+            ["tally"] => {
+                let tallies = card.tallies().into_iter();
+                answer.extend(tallies.map(|(name, count)| format!("{name} {count}")));
+            }
+            ["hostile", rest @ ..] => {
+                let Harm {
+                    count,
+                    seed,
+                    rate,
+                    derails,
+                } = harm(rest)?;
+                card.hostile(count, seed, rate, derails);
+            }
             ["status"] => answer = card.status(),
             ["link", "up"] => card.set_link(true),
             ["link", "down"] => card.set_link(false),
@@ -170,6 +186,39 @@ pub fn made(words: &[&str]) -> Result<(u32, u16, u32, u32)> {
         bail!("how many frames, how long and from what seed?");
     };
     Ok((number(frames)?, number(length)?, number(seed)?, rate))
+}
+
+/// What a hostile card is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Harm {
+    /// Descriptors.
+    pub count: u32,
+    /// What their faults follow from.
+    pub seed: u32,
+    /// Descriptors a second, 0 for as many as can be.
+    pub rate: u32,
+    /// Whether rings may be derailed.
+    pub derails: bool,
+}
+
+/// The words of `hostile`: seed, count, rate, and whether rings may be derailed.
+pub fn harm(words: &[&str]) -> Result<Harm> {
+    let (numbers, derails) = match words {
+        [numbers @ .., "derail"] => (numbers, true),
+        numbers => (numbers, false),
+    };
+    let (seed, count, rate) = match numbers {
+        [seed] => (seed, 1_000_000, 0),
+        [seed, count] => (seed, number(count)?, 0),
+        [seed, count, rate] => (seed, number(count)?, number(rate)?),
+        _ => bail!("hostile from what seed?"),
+    };
+    Ok(Harm {
+        count,
+        seed: number(seed)?,
+        rate,
+        derails,
+    })
 }
 
 fn misdeed(name: &str) -> Result<Misdeed> {
@@ -241,6 +290,28 @@ mod tests {
         assert!(made(&["1", "60"]).is_err());
         assert!(made(&["1", "60", "7", "9", "9"]).is_err());
         assert!(made(&["1", "70000", "7"]).is_err());
+    }
+
+    #[test]
+    fn harm_needs_a_seed_only() {
+        let harm = |line: &str| harm(&line.split(' ').collect::<Vec<_>>());
+        let expected = Harm {
+            count: 1_000_000,
+            seed: 7,
+            rate: 0,
+            derails: false,
+        };
+        assert_eq!(harm("7").unwrap(), expected);
+        let expected = Harm {
+            count: 9,
+            rate: 5,
+            derails: true,
+            ..expected
+        };
+        assert_eq!(harm("7 9 5 derail").unwrap(), expected);
+        assert!(harm("derail").is_err());
+        assert!(harm("7 9 5 3").is_err());
+        assert!(harm("x").is_err());
     }
 
     #[test]

@@ -94,6 +94,9 @@ fn serve(options: &Options) -> Result<()> {
             anyhow::bail!("--generate: frames cannot be {length} bytes long");
         }
     }
+    if let Some(harm) = options.hostile {
+        card.hostile(harm.count, harm.seed, harm.rate, harm.derails);
+    }
     let card = SharedCard::new(card);
 
     let kick = EventFd::new(EFD_NONBLOCK).context("cannot make an eventfd")?;

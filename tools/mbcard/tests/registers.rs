@@ -117,7 +117,7 @@ fn accesses_that_make_no_sense_are_reported() {
         regs::group_register(8, 0),
         regs::TX_BASE + 0x60,
         regs::STATS_BASE + stats::COUNT * 8,
-        regs::LAB_BASE + 0x28,
+        regs::LAB_BASE + 0x2c,
         regs::BAR_REGISTERS_SIZE,
         usize::MAX - 3,
     ] {

@@ -149,6 +149,18 @@ impl Group {
         Err(why)
     }
 
+    /// The indices of the next buffers of the free rings, the small one's first.
+    pub fn seen(&self) -> [u16; 2] {
+        [self.small.next(), self.large.next()]
+    }
+
+    /// Takes the next buffer of a ring, whatever its size, without returning it.
+    pub fn draw<H: Host>(&mut self, port: &mut Port<H>, large: bool) -> Option<FreeEntry> {
+        let words = self.free_ring(large).peek(port).ok()??;
+        self.advance(large);
+        Some(FreeEntry::decode(words))
+    }
+
     /// Looks at the next buffer of a ring. Those that no frame can use are returned on the way.
     fn take<H: Host>(
         &mut self,
@@ -200,15 +212,20 @@ impl Group {
             phase: false,
         };
         self.returned.push(port, entry).map_err(|_| stats::RX_DMA)?;
+        self.advance(large);
+        Ok(())
+    }
+
+    fn advance(&mut self, large: bool) {
         if large {
             self.large.advance();
         } else {
             self.small.advance();
         }
-        Ok(())
     }
 
-    fn free_ring(&self, large: bool) -> &InRing {
+    /// A ring of free buffers.
+    pub fn free_ring(&self, large: bool) -> &InRing {
         if large {
             &self.large
         } else {

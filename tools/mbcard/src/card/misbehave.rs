@@ -108,6 +108,8 @@ impl<H: Host> Card<H> {
         let group = usize::from(group);
         let outcome = match kind {
             None => Outcome::Unknown,
+            // It does nothing on command then.
+            Some(_) if self.hostile.is_on() => Outcome::Cannot,
             Some(Misdeed::None) => {
                 self.misbehaviour.storm = None;
                 self.misbehaviour.silence = None;
@@ -285,6 +287,7 @@ impl<H: Host> Card<H> {
         let excess = forgotten.len().saturating_sub(FORGOTTEN);
         forgotten.drain(..excess);
         group.disable();
+        self.hostile.forget(n);
     }
 
     fn count_misdeed(&mut self) {

@@ -11,11 +11,13 @@
 //! - `group`, `transmit`: what is done with them
 //! - `registers`: BAR 0
 //! - `misbehave`: what the card does wrong on command
+//! - `hostile`: what it does wrong by itself, once it was told to
 //! - `generate`, `steer`, `config`: made frames, choice of the group, PCI configuration space
 
 mod config;
 mod generate;
 mod group;
+mod hostile;
 mod misbehave;
 mod port;
 mod registers;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use mbcard_regs as regs;
 use mbcard_regs::global;
 use mbcard_regs::stats;
+use mbcard_regs::Tally;
 
 pub use config::SIZE as CONFIG_SIZE;
 pub use misbehave::Outcome;
@@ -38,6 +41,7 @@ pub use port::Unmapped;
 use config::Config;
 use generate::Generator;
 use group::Group;
+use hostile::Hostile;
 use misbehave::Misbehaviour;
 use port::Port;
 use registers::Latches;
@@ -74,6 +78,7 @@ pub struct Card<H> {
     transmitter: Transmitter,
     latches: Latches,
     misbehaviour: Misbehaviour,
+    hostile: Hostile,
     generator: Generator,
     checked: Checked,
 }
@@ -95,6 +100,7 @@ impl<H: Host> Card<H> {
             transmitter: Transmitter::new(),
             latches: Latches::default(),
             misbehaviour: Misbehaviour::default(),
+            hostile: Hostile::new(),
             generator: Generator::default(),
             checked: Checked::default(),
         }
@@ -142,7 +148,11 @@ impl<H: Host> Card<H> {
 
     /// Whether a frame would be looked at: the receiver and the link are on, and a group is enabled.
     pub fn can_receive(&self) -> bool {
-        self.receive && self.link && !self.port.silent && self.groups.iter().any(Group::is_enabled)
+        self.receive
+            && self.link
+            && !self.port.silent
+            && !self.hostile.is_on()
+            && self.groups.iter().any(Group::is_enabled)
     }
 
     /// A frame comes in from the wire.
@@ -198,9 +208,11 @@ impl<H: Host> Card<H> {
             if !sent {
                 self.port.count(stats::TX_ERRORS, 1);
             }
+            let cookie = sending.cookie();
             if !self.transmitter.finish(&mut self.port, sending, sent) {
                 break;
             }
+            self.hostile.completed(cookie);
         }
         self.transmitter.done.fire(&mut self.port);
     }
@@ -242,12 +254,18 @@ impl<H: Host> Card<H> {
         let generator =
             (!self.generator.is_done() && self.can_receive()).then(|| self.generator.due());
         let misbehaviour = self.misbehaviour.due();
-        generator.into_iter().chain(misbehaviour).min()
+        let hostile = self.is_hostile().then(|| self.hostile.due());
+        generator
+            .into_iter()
+            .chain(misbehaviour)
+            .chain(hostile)
+            .min()
     }
 
     /// Time has passed.
     pub fn tick(&mut self, elapsed: Duration) {
         self.tick_misbehaviour(elapsed);
+        self.tick_hostile(elapsed);
         if self.can_receive() {
             for _ in 0..self.generator.advance(elapsed) {
                 if let Some(frame) = self.generator.make(self.mac) {
@@ -267,6 +285,7 @@ impl<H: Host> Card<H> {
             format!("transmitter {}", on(self.transmit)),
             format!("silent {}", on(self.port.silent)),
             format!("generator {} left", self.generator.left()),
+            format!("hostile {} left", self.hostile.left()),
             format!("mask {:#x}", self.port.mask()),
         ];
         for (n, group) in self.groups.iter().enumerate() {
@@ -292,6 +311,13 @@ impl<H: Host> Card<H> {
         all.push(("checked_bad", self.checked.bad));
         all.push(("errors", u64::from(self.port.error_count())));
         all
+    }
+
+    /// What a hostile card has counted, by name.
+    pub fn tallies(&self) -> Vec<(&'static str, u32)> {
+        let counts = (0..).map_while(|number| self.tally(number));
+        let names = Tally::ALL.iter().map(|kind| kind.name());
+        names.zip(counts).collect()
     }
 }
 

@@ -210,6 +210,13 @@ impl<H: Host> Port<H> {
         self.fire_misc();
     }
 
+    /// Claims events and an error that there were not.
+    pub fn claim(&mut self, events: u32, error: u32, info: u64) {
+        self.error = error;
+        self.error_info = info;
+        self.event(events);
+    }
+
     /// The driver has seen these events.
     pub fn acknowledge(&mut self, events: u32) {
         self.events &= !events;

@@ -14,6 +14,7 @@ use mbcard_regs::lab;
 use mbcard_regs::ring;
 use mbcard_regs::tx;
 use mbcard_regs::ErrorCode;
+use mbcard_regs::Tally;
 
 use super::port::Host;
 use super::port::Place;
@@ -261,7 +262,12 @@ impl<H: Host> Card<H> {
     }
 
     fn read_stats(&mut self, register: usize) -> Option<u32> {
-        let (low, high) = regs::split(self.port.counter(register & !7)?);
+        let mut counter = self.port.counter(register & !7)?;
+        if self.hostile.is_on() {
+            self.hostile.count(Tally::Lied);
+            counter = u64::MAX;
+        }
+        let (low, high) = regs::split(counter);
         if register % 8 == 0 {
             self.latches.stats_high = high;
             Some(low)
@@ -281,6 +287,8 @@ impl<H: Host> Card<H> {
             lab::SEED => self.latches.seed,
             lab::RATE => self.latches.rate,
             lab::UDP => self.latches.udp,
+            lab::HOSTILE => self.hostile.left(),
+            lab::TALLY.. if register % 4 == 0 => return self.tally((register - lab::TALLY) / 4),
             _ => return None,
         })
     }
@@ -299,6 +307,10 @@ impl<H: Host> Card<H> {
             lab::SEED => self.latches.seed = value,
             lab::RATE => self.latches.rate = value,
             lab::UDP => self.latches.udp = value,
+            lab::HOSTILE => {
+                let Latches { seed, rate, .. } = self.latches;
+                self.hostile(value & !lab::DERAIL, seed, rate, value & lab::DERAIL != 0);
+            }
             lab::GENERATE => {
                 let frames = match regs::low_half(value) {
                     lab::ENDLESS => u32::MAX,

@@ -136,7 +136,8 @@ impl InRing {
         self.card = 0;
     }
 
-    fn held(&self) -> u16 {
+    /// How many entries are filled.
+    pub fn held(&self) -> u16 {
         self.driver.wrapping_sub(self.card)
     }
 
@@ -153,6 +154,20 @@ impl InRing {
         if self.held() != 0 {
             self.card = self.card.wrapping_add(1);
         }
+    }
+
+    /// The entries from `index` on that the driver has filled, and the index after them; those that cannot
+    /// be read are left out.
+    pub fn entries<H: Host>(&self, port: &mut Port<H>, index: u16) -> (Vec<[u32; 4]>, u16) {
+        let count = self.driver.wrapping_sub(index);
+        let indices = (0..count).map(|n| index.wrapping_add(n));
+        let entries = indices.filter_map(|index| self.entry(port, index).ok());
+        (entries.collect(), self.driver)
+    }
+
+    /// The index of the next entry.
+    pub fn next(&self) -> u16 {
+        self.card
     }
 
     /// The third word, a handle, of each entry in the ring; those that cannot be read are left out.
@@ -274,8 +289,23 @@ impl OutRing {
         mut entry: ReturnEntry,
     ) -> Result<(), Fault> {
         entry.sequence = self.sequence;
-        entry.phase = regs::phase(self.card, self.size);
-        let [handle, length, sequence, last] = entry.encode();
+        entry.phase = self.phase();
+        self.put(port, entry.encode())
+    }
+
+    /// The phase that the next entry is to have.
+    pub fn phase(&self) -> bool {
+        regs::phase(self.card, self.size)
+    }
+
+    /// The sequence that the next entry is to have.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Adds an entry as it is, whether there is room or not.
+    pub fn put<H: Host>(&mut self, port: &mut Port<H>, entry: [u32; 4]) -> Result<(), Fault> {
+        let [handle, length, sequence, last] = entry;
         let mut body = [0; BODY];
         for (bytes, word) in body.chunks_exact_mut(4).zip([handle, length, sequence]) {
             bytes.copy_from_slice(&word.to_ne_bytes());
@@ -286,6 +316,23 @@ impl OutRing {
         self.card = self.card.wrapping_add(1);
         self.sequence = self.sequence.wrapping_add(1);
         Ok(())
+    }
+
+    /// Writes a word of the entry that was added last, whether the driver has consumed it or not.
+    pub fn rewrite<H: Host>(&self, port: &mut Port<H>, word: u8, value: u32) -> Result<(), Fault> {
+        let address = self.layout.address(self.card.wrapping_sub(1), self.size);
+        let address = address.wrapping_add(u64::from(word) * 4);
+        port.publish(self.layout.place, address, value)
+    }
+
+    /// Leaves out so many places.
+    pub fn skip(&mut self, places: u16) {
+        self.card = self.card.wrapping_add(places);
+    }
+
+    /// Places that hold nothing which the driver has still to consume.
+    pub fn room(&self) -> u16 {
+        self.size.saturating_sub(self.unconsumed())
     }
 
     /// Raises the vector once if it is armed and has a cause.

@@ -38,6 +38,13 @@ pub struct Sending {
     pub frame: Option<Vec<u8>>,
 }
 
+impl Sending {
+    /// What the completion gives back.
+    pub fn cookie(&self) -> u32 {
+        self.entry.cookie
+    }
+}
+
 impl Transmitter {
     pub fn new() -> Self {
         let place = |ring| Place { ring, group: 0 };
