@@ -29,13 +29,22 @@ use kernel::{
     },
     pci,
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     time::Delta, //
 };
+
+/// Errors of the card that the log gets until the next reset: a card may claim as many as it likes.
+const REPORTS: u32 = 8;
 
 /// A mapped card. All methods work in any context, [`Card::new`] and [`Card::reset`] excepted.
 pub(crate) struct Card<'bound> {
     dev: &'bound Device<Bound>,
     bar: pci::Bar<'bound, { regs::BAR_REGISTERS_SIZE }>,
+    /// Errors that the log got since the last reset.
+    reports: Atomic<u32>,
 }
 
 impl<'bound> Card<'bound> {
@@ -44,6 +53,7 @@ impl<'bound> Card<'bound> {
         let card = Self {
             dev: pdev.as_ref(),
             bar: pdev.iomap_region_sized(regs::BAR_REGISTERS, c"mbnic")?,
+            reports: Atomic::new(0),
         };
         let (id, version) = (card.read(global::ID), card.read(global::VERSION));
         if id != regs::ID || version >> 16 != regs::VERSION >> 16 {
@@ -74,6 +84,7 @@ impl<'bound> Card<'bound> {
     /// Stops the card: it forgets all buffers and rings, masks its interrupts, and does no more
     /// DMA. Sleeps.
     pub(crate) fn reset(&self) -> Result {
+        self.reports.store(0, Relaxed);
         self.write(global::CONTROL, global::CONTROL_RESET);
         let ready = read_poll_timeout(
             || Ok(self.read(global::STATUS)),
@@ -127,10 +138,13 @@ impl<'bound> Card<'bound> {
         self.write(global::EVENT, events);
     }
 
-    /// Writes the card's error to the log and clears it.
+    /// Writes the card's error to the log, if that has room for it, and clears it.
     fn report_error(&self) {
         let word = self.read(global::ERROR);
-        if let Some(error) = regs::ErrorReport::decode(word) {
+        // Two at once may write a line more.
+        let reports = self.reports.load(Relaxed);
+        if let Some(error) = regs::ErrorReport::decode(word).filter(|_| reports < REPORTS) {
+            self.reports.store(reports + 1, Relaxed);
             let (code, ring, group) = (error.code, error.ring, error.group);
             dev_err!(self.dev, "card: {code:?}, ring {ring:?} of group {group}\n");
         }
@@ -156,12 +170,14 @@ impl<'bound> Card<'bound> {
         [a, b, c, d, e, f]
     }
 
-    /// Frames since the last reset that found no buffer, or no room in a return ring.
+    /// Frames since the last reset that found no buffer, or no room in a return ring, if the card is to be
+    /// believed.
     pub(crate) fn missed(&self) -> u64 {
-        self.counter(stats::RX_NO_BUFFER) + self.counter(stats::RX_RING_FULL)
+        let no_buffer = self.counter(stats::RX_NO_BUFFER);
+        no_buffer.wrapping_add(self.counter(stats::RX_RING_FULL))
     }
 
-    /// A counter of the card, by its offset in [`stats`].
+    /// A counter of the card, by its offset in [`stats`]. It may be any number.
     pub(crate) fn counter(&self, offset: usize) -> u64 {
         let base = regs::STATS_BASE + offset;
         // The card keeps the high half while the low one is read.

@@ -190,7 +190,7 @@ impl<'bound> net::Driver for Port<'bound> {
 
     fn stats(&self) -> net::Stats {
         let mut stats = net::Stats {
-            rx_missed: self.missed.load(Relaxed) + self.card.missed(),
+            rx_missed: self.missed.load(Relaxed).wrapping_add(self.card.missed()),
             tx_packets: self.tx.packets.get(),
             tx_bytes: self.tx.bytes.get(),
             tx_errors: self.tx.errors.get() + self.tx.refused.get(),

@@ -96,11 +96,15 @@ impl Ring {
         if !ReturnEntry::is_valid(last, index, self.size) {
             return Ok(None);
         }
-        // The card writes the last word last, so we read it first.
+        // The card writes the last word last, so we read it first. And each word once: the card may write
+        // another one at any time, and what was checked is to be what is used.
         dma_mb(Read);
-        let mut words = io_project!(&self.entries, [try: slot]).copy_read();
-        words[ReturnEntry::LAST] = last;
-        Ok(Some(words))
+        Ok(Some([
+            io_read!(&self.entries, [try: slot][build: 0]),
+            io_read!(&self.entries, [try: slot][build: 1]),
+            io_read!(&self.entries, [try: slot][build: 2]),
+            last,
+        ]))
     }
 
     /// Writes the entry at `index`.

@@ -163,14 +163,14 @@ impl<'bound> Sender<'bound> {
             shared.refused.add(1);
             return Verdict::Dropped;
         };
-        // Used -> on card.
+        // Used -> on card. Counted before that: a card that guesses the handle can complete it at once.
+        shared.on_card.add(1, Relaxed);
         let posted = buffer.post();
         let entry = SendEntry {
             address: posted.dma,
             cookie: posted.handle.into_raw(),
             length,
         };
-        shared.on_card.add(1, Relaxed);
         self.ring.push(entry.encode());
         let base = regs::TX_BASE + tx::SEND;
         shared.card.doorbell(base, self.ring.index(), false);
