@@ -50,7 +50,7 @@ impl Pool {
     }
 
     fn find(&self, handle: u32) -> Option<usize> {
-        let index = (handle >> TRIPS & 0xff) as usize;
+        let index = ((handle >> TRIPS) & 0xff) as usize;
         let is_ours = handle >> 28 == self.tag;
         let (_, known) = self.buffers.get(index)?;
         (is_ours && *known == handle).then_some(index)
@@ -77,7 +77,7 @@ impl Driver {
                     let tag = (n * 2 + usize::from(large)) as u32;
                     let length = if large { 2048 } else { 256 };
                     let buffers = (0..u32::from(size)).map(|index| {
-                        let handle = tag << 28 | index << TRIPS;
+                        let handle = (tag << 28) | (index << TRIPS);
                         (bench.allocate(length as usize), handle)
                     });
                     Pool {

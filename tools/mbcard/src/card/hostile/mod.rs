@@ -360,7 +360,7 @@ impl<H: Host> Card<H> {
                 let error = if plan.coin() {
                     plan.word()
                 } else {
-                    plan.word() & 0x0007_0503 | 1
+                    (plan.word() & 0x0007_0503) | 1
                 };
                 let info = u64::from(plan.word());
                 self.port.claim(events, error, info);
@@ -566,7 +566,7 @@ impl<H: Host> Card<H> {
             Tally::Zero => Some(0),
             Tally::Flipped => {
                 let flips = 1 + plan.below(3);
-                let mask = (0..flips).fold(0, |mask, _| mask | 1 << plan.below(32));
+                let mask = (0..flips).fold(0, |mask, _| mask | (1 << plan.below(32)));
                 Some(self.next_handle(n, plan)? ^ mask)
             }
             Tally::Stale => Some(books.returned(n, 1 + plan.below(1 << 16))?.handle),
@@ -586,7 +586,7 @@ impl<H: Host> Card<H> {
                 }
                 // The pool's bits are at the top.
                 let own = self.next_handle(n, plan)?;
-                Some(own & 0xff00_0000 | word & 0x00ff_ffff)
+                Some((own & 0xff00_0000) | (word & 0x00ff_ffff))
             }
         }
     }
