@@ -22,6 +22,7 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    page::PAGE_SIZE,
     prelude::*,
     str::CString, //
 };
@@ -34,6 +35,7 @@ use mbpool::{
 tests![
     each_file_shows_its_value,
     the_table_has_a_line_for_each_pool,
+    the_table_says_what_it_has_no_room_for,
     directories_come_and_go_with_their_pools,
 ];
 
@@ -204,6 +206,50 @@ fn the_table_has_a_line_for_each_pool(on: &Fixture<'_>) -> Outcome {
     );
     drop(buffer);
     drop(pool_take(&one, posted)?);
+    Ok(())
+}
+
+/// A pool whose name has so many bytes.
+fn named<'a>(on: &Fixture<'a>, number: usize, len: usize) -> Outcome<Pool<'a>> {
+    let name = CString::try_from_fmt(fmt!("{number:0len$}"))?;
+    Ok(Pool::new(on.dev, Config::new(&name, 64), GFP_KERNEL)?)
+}
+
+/// Up to the last byte of the page, and beyond. The kernel warns of a page that is full.
+fn the_table_says_what_it_has_no_room_for(on: &Fixture<'_>) -> Outcome {
+    const HEAD: usize = "poolinfo - 0.1\n".len();
+    const FIGURES: usize = "    0    0   64  0\n".len();
+    const LONG: usize = 31;
+    const FULL: usize = 80;
+    let path = CString::try_from_fmt(fmt!("{SYSFS}/pools"))?;
+    let path = path.to_str()?;
+
+    let mut pools = KVec::with_capacity(FULL + 3, GFP_KERNEL)?;
+    for number in 0..FULL {
+        pools.push(named(on, number, LONG)?, GFP_KERNEL)?;
+    }
+    for len in 16..=LONG {
+        let last = (named(on, FULL, 21)?, named(on, FULL + 1, len)?);
+        let want = HEAD + FULL * (LONG + FIGURES) + 21 + len + 2 * FIGURES;
+        let text = read(path)?;
+        let text = text.as_str();
+        if want < PAGE_SIZE {
+            check_eq!(text.len(), want);
+            check_eq!(text.lines().count(), 1 + FULL + 2);
+        } else {
+            check!(text.len() < PAGE_SIZE, "{} of {want} bytes", text.len());
+            check!(text.ends_with("\n... and 1 more\n"), "{want} bytes");
+            check_eq!(text.lines().count(), 1 + FULL + 2);
+        }
+        drop(last);
+    }
+    // Where there was room for the last one, there is none for a further one and what is to be said.
+    let _last = (
+        named(on, FULL, 21)?,
+        named(on, FULL + 1, 16)?,
+        named(on, FULL + 2, 16)?,
+    );
+    check!(read(path)?.as_str().ends_with("\n... and 2 more\n"));
     Ok(())
 }
 

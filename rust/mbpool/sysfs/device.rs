@@ -73,11 +73,16 @@ pub(super) struct Table {
     pools: Mutex<KVec<Arc<Shared>>>,
 }
 
+/// The longest that the table's last line can be if it has no room for all pools: not longer than that of
+/// any pool.
+const MORE: usize = "... and 18446744073709551615 more\n".len();
+
 impl Show for Table {
     // The format of mm/dmapool.c: name, blocks that are out, blocks in all, block size, pages.
     const FILES: &'static [File<Self>] = &[File::new(c"pools", |table, text| {
         text.line(fmt!("poolinfo - 0.1"))?;
-        for pool in table.pools.lock().iter() {
+        let pools = table.pools.lock();
+        for (number, pool) in pools.iter().enumerate() {
             let (out, total, pages) = {
                 let guarded = pool.guarded.lock();
                 let (total, free) = (guarded.depot.total(), guarded.depot.free());
@@ -86,7 +91,15 @@ impl Show for Table {
             // A pool's name is ASCII; unlike that of `CStr`, a `str`'s formatting pads.
             let name = pool.name().to_str().unwrap_or_default();
             let size = pool.geometry.size();
-            text.line(fmt!("{name:<16} {out:>4} {total:>4} {size:>4} {pages:>2}"))?;
+            let left = pools.len() - number;
+            let more = if left > 1 { MORE } else { 0 };
+            let written = text.line_before(
+                more,
+                fmt!("{name:<16} {out:>4} {total:>4} {size:>4} {pages:>2}"),
+            );
+            if written.is_err() {
+                return text.line(fmt!("... and {left} more"));
+            }
         }
         Ok(())
     })];

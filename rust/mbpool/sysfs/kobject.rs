@@ -63,7 +63,7 @@ macro_rules! numbers {
 }
 pub(super) use numbers;
 
-/// What a reader gets: at most a page of text.
+/// What a reader gets: less than a page of text.
 pub(super) struct Text<'a> {
     page: &'a mut [u8],
     len: usize,
@@ -72,12 +72,18 @@ pub(super) struct Text<'a> {
 impl Text<'_> {
     /// Writes a whole line or, if it does not fit, nothing.
     pub(super) fn line(&mut self, args: fmt::Arguments<'_>) -> fmt::Result {
+        self.line_before(0, args)
+    }
+
+    /// Writes a whole line or, if it does not fit with `more` bytes after it, nothing.
+    pub(super) fn line_before(&mut self, more: usize, args: fmt::Arguments<'_>) -> fmt::Result {
         let len = self.len;
         let result = self.write_fmt(args).and_then(|()| self.write_str("\n"));
-        if result.is_err() {
+        if result.is_err() || self.page.len() - self.len < more {
             self.len = len;
+            return Err(fmt::Error);
         }
-        result
+        Ok(())
     }
 }
 
@@ -201,13 +207,14 @@ impl<T: Show> Directory<T> {
         let directory = unsafe { &*container_of!(Opaque::cast_from(kobject), Self, kobject) };
         // SAFETY: The attribute is the field of one of `T::FILES`.
         let file = unsafe { &*container_of!(attribute, File<T>, attribute) };
+        // One byte less: sysfs takes a page that is full for one that was overrun, and warns.
         // SAFETY: sysfs gives a page, zeroed, to each reader.
-        let page = unsafe { slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE) };
+        let page = unsafe { slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE - 1) };
 
         let mut text = Text { page, len: 0 };
         // What did not fit is left out: there is nobody to tell but the reader, who sees the rest.
         let _ = (file.show)(&directory.value, &mut text);
-        // CAST: At most a page.
+        // CAST: Less than a page.
         text.len as isize
     }
 
