@@ -3,6 +3,7 @@
 //! Pools in known states, for a script that looks at them from outside: at sysfs, and at what the
 //! kernel log says when they go.
 
+use crate::eyes::Crowd;
 use kernel::{
     device::{
         Bound,
@@ -17,23 +18,24 @@ use mbpool::{
     Pool, //
 };
 
-/// What the parameter `hold` says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// Hold nothing.
-    Off,
-    /// Give all back when the driver is unbound.
-    Clean,
-    /// Leave out what is out when the driver is unbound.
-    Leak,
+/// What a driver holds.
+#[expect(dead_code, reason = "held to be seen, and dropped")]
+pub(crate) enum Held<'bound> {
+    /// Two pools in known states.
+    Two(Two<'bound>),
+    /// A crowd.
+    Crowd(Crowd<'bound>),
 }
 
-impl Mode {
-    fn of_parameter() -> Self {
+impl<'bound> Held<'bound> {
+    /// What the parameter `hold` asks for; `None` if nothing.
+    pub(crate) fn new(dev: &'bound Device<Bound>) -> Result<Option<Self>> {
         match crate::module_parameters::hold.value() {
-            0 => Self::Off,
-            1 => Self::Clean,
-            _ => Self::Leak,
+            0 => Ok(None),
+            1 => Two::new(dev, false).map(Self::Two).map(Some),
+            2 => Two::new(dev, true).map(Self::Two).map(Some),
+            3 => Crowd::new(dev, false).map(Self::Crowd).map(Some),
+            _ => Crowd::new(dev, true).map(Self::Crowd).map(Some),
         }
     }
 }
@@ -46,20 +48,16 @@ unsafe impl Send for Lent {}
 
 /// Two pools: `large` with 3 chunks on card, 1 used and 8 free, and of each kind of bad handle as
 /// many as its place in the list; `small` with nothing in it.
-pub(crate) struct Held<'bound> {
-    mode: Mode,
+pub(crate) struct Two<'bound> {
+    /// Leave out what is out when the driver is unbound.
+    leak: bool,
     large: Pool<'bound>,
     lent: Option<Lent>,
     _small: Pool<'bound>,
 }
 
-impl<'bound> Held<'bound> {
-    /// The pools, or `None` without the parameter.
-    pub(crate) fn new(dev: &'bound Device<Bound>) -> Result<Option<Self>> {
-        let mode = Mode::of_parameter();
-        if mode == Mode::Off {
-            return Ok(None);
-        }
+impl<'bound> Two<'bound> {
+    fn new(dev: &'bound Device<Bound>, leak: bool) -> Result<Self> {
         let large = Config::new(c"large", 1500)
             .align(4)
             .boundary(4096)
@@ -93,18 +91,18 @@ impl<'bound> Held<'bound> {
                 return Err(EBADF);
             }
         }
-        Ok(Some(Self {
-            mode,
+        Ok(Self {
+            leak,
             large,
             lent,
             _small: small,
-        }))
+        })
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for Two<'_> {
     fn drop(&mut self) {
-        if self.mode == Mode::Leak {
+        if self.leak {
             return;
         }
         if let Some(Lent(out)) = self.lent.take() {

@@ -5,7 +5,7 @@
 //! They run when the module is loaded and report to the kernel log in KTAP. The module loads whatever
 //! they find; the report says it. With `hold=1` no test runs: the driver of a platform device,
 //! `/sys/devices/platform/mbpool_test`, has pools in known states until it is unbound or the module
-//! unloaded; with `hold=2` it leaves out what is out.
+//! unloaded; with `hold=2` it leaves out what is out, with `hold=3` it has a crowd of them.
 //!
 //! The tests of pools that go while chunks are out leak a few pages and keep mbpool.ko loaded, as they
 //! must.
@@ -23,6 +23,7 @@ mod context;
 mod cpus;
 mod devices;
 mod ext;
+mod eyes;
 mod gfp;
 mod greedy;
 mod handles;
@@ -59,7 +60,7 @@ module! {
     params: {
         hold: u8 {
             default: 0,
-            description: "Run no tests but hold pools for a look at sysfs; 2: and leak them",
+            description: "Run no tests but hold pools for a look at sysfs; 2: and leak them; 3: 200 of them; 4: some called by addresses",
         },
         group: usize {
             default: 0,
@@ -67,7 +68,7 @@ module! {
         },
         apart: usize {
             default: 0,
-            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory; 4: allocations that fail",
+            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory; 4: allocations that fail; 5: with readers of sysfs",
         },
     },
 }
@@ -108,6 +109,7 @@ const APART: &[(&str, &[ktap::Test])] = &[
     ("stale", bus::stale::TESTS),
     ("beside", bus::beside::TESTS),
     ("inject", inject::TESTS),
+    ("eyes", eyes::TESTS),
 ];
 
 /// A device and its driver, with which pools are held.
