@@ -69,7 +69,16 @@ impl Magazine {
         self.len == 0
     }
 
+<<<<<<< HEAD
     /// Takes out the index that came last, unless no more than the floor are left.
+=======
+    /// All indices, the one that came last at the end.
+    pub fn all(&self) -> &[u32] {
+        self.items.get(..self.len()).unwrap_or_default()
+    }
+
+    /// Takes out the index that came last.
+>>>>>>> 31c1ce4 (pool: zero a batch where it is, which saves two kilobytes of stack)
     #[inline]
     pub fn pop(&mut self) -> Option<u32> {
         if self.len <= self.floor {

@@ -19,7 +19,10 @@ use crate::core::{
     },
     slots::Owner, //
 };
-use core::ptr;
+use core::{
+    mem::ManuallyDrop,
+    ptr, //
+};
 use kernel::{
     alloc::Flags,
     prelude::*, //
@@ -27,6 +30,8 @@ use kernel::{
 
 /// Up to 128 buffers of one pool. They go home when it is dropped, in any context, in one round of
 /// the pool's lock.
+///
+/// It is a kilobyte in size, on whoever's stack it is, and an interrupt has little: have one at a time there.
 ///
 /// # Invariants
 ///
@@ -110,6 +115,15 @@ impl<'pool> Batch<'pool> {
         self.chunks.filler()
     }
 
+    /// Fills all buffers with zeroes, where they are: a second batch would be a second kilobyte of stack.
+    fn zero(&mut self) {
+        for index in self.chunks.all() {
+            // INVARIANT: The batch, which owns the chunk, is borrowed mutably, and the chunk stays its own.
+            let mut buffer = ManuallyDrop::new(Buffer::new(self.shared, *index));
+            buffer.fill(0);
+        }
+    }
+
     /// Takes out all chunks, which the caller owns from now on.
     #[inline]
     pub(super) fn take_all(&mut self) -> &[u32] {
@@ -167,13 +181,7 @@ impl Pool<'_> {
             unsafe { self.shared.pop_many(most.min(CAPACITY), gfp, put) }?;
         }
         if gfp.contains(__GFP_ZERO) {
-            let mut zeroed = self.batch();
-            while let Some(mut buffer) = batch.pop() {
-                buffer.fill(0);
-                // There is room for as many as there were.
-                let _ = zeroed.push(buffer);
-            }
-            return Ok(zeroed);
+            batch.zero();
         }
         Ok(batch)
     }
