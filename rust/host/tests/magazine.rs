@@ -109,7 +109,9 @@ fn several_at_once() {
     assert_eq!(magazine.push_many(&many[2..]), &many[CAPACITY..]);
     assert_eq!(magazine.room(), 0);
     assert_eq!(magazine.push_many(&many[..1]), &many[..1]);
+    assert_eq!(magazine.all(), &many[..CAPACITY]);
     assert_eq!(magazine.take_all(), &many[..CAPACITY]);
+    assert_eq!(magazine.all(), []);
     assert!(magazine.is_empty());
 
     let mut filler = magazine.filler();
