@@ -55,7 +55,7 @@ extern "C" {
 }
 
 /// What an interrupt runs in, as C has it: with PREEMPT_RT it is a thread.
-const IN_IRQ: c_uint = if cfg!(CONFIG_PREEMPT_RT) { 0 } else { 2 };
+const IRQ: c_uint = if cfg!(CONFIG_PREEMPT_RT) { 0 } else { 2 };
 
 /// A function to be run, and what came of it.
 struct Call<'a> {
@@ -92,12 +92,9 @@ pub(crate) fn run_in(context: Context, mut function: impl FnMut() -> Outcome + S
         // SAFETY: Here and below: `call` is done with `made`, which is ours, when the function returns.
         Context::SoftIrq => (unsafe { mbpool_test_in_softirq(call, arg) }, 1),
         // SAFETY: See above.
-        Context::HardIrq => (unsafe { mbpool_test_in_hardirq(call, arg) }, IN_IRQ),
+        Context::HardIrq => (unsafe { mbpool_test_in_hardirq(call, arg) }, IRQ),
         // SAFETY: See above.
-        Context::Elsewhere => (
-            unsafe { mbpool_test_in_hardirq_elsewhere(call, arg) },
-            IN_IRQ,
-        ),
+        Context::Elsewhere => (unsafe { mbpool_test_in_hardirq_elsewhere(call, arg) }, IRQ),
     };
     if context == Context::Elsewhere && status == ENODEV.to_errno() {
         return Err(Stop::Skipped("one CPU"));

@@ -109,10 +109,13 @@ pub struct Lane<'cache, 'pool> {
 }
 
 impl<'cache, 'pool> Lane<'cache, 'pool> {
-    /// The parts of a cache, which the caller has borrowed mutably; he has checked that it is one of the pool, which
-    /// exists for `'pool`.
+    /// A lane of the parts of a cache.
+    ///
+    /// # Safety
+    ///
+    /// The cache is borrowed mutably for `'cache`, and is one of the pool, which exists for `'pool`.
     #[inline]
-    pub(super) fn new(stock: &'cache Stock, shared: &'pool Shared, owner: Owner) -> Self {
+    pub(super) unsafe fn new(stock: &'cache Stock, shared: &'pool Shared, owner: Owner) -> Self {
         // INVARIANT: As the caller promises.
         Self {
             stock,
@@ -127,10 +130,8 @@ impl<'pool> Lane<'_, 'pool> {
     #[inline]
     fn parts(&mut self) -> (&mut Magazine, &Figures) {
         // SAFETY: By the type invariant nobody else uses the magazine, and we are borrowed mutably.
-        (
-            unsafe { &mut *self.stock.magazine.get() },
-            &self.stock.figures,
-        )
+        let magazine = unsafe { &mut *self.stock.magazine.get() };
+        (magazine, &self.stock.figures)
     }
 
     #[inline]
