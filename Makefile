@@ -32,6 +32,9 @@ bench: ## what it costs, beside its peers, into Documentation/performance; COMPA
 check: ## formatting, lints, SAFETY comments, checkpatch
 	@$(LAB)/in-root $(LAB)/test check
 
+stress: ## all contexts at one pool while CPUs, memory and drivers come and go, SECONDS=600
+	@STRESS_SECONDS=$(or $(SECONDS),600) $(LAB)/in-root $(LAB)/test stress
+
 fuzz: ## coverage-guided fuzzing of geometry and handles, SECONDS=60 for each target
 	@$(LAB)/in-root $(LAB)/fuzz $(SECONDS)
 
@@ -48,5 +51,5 @@ help: ## this list
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
-.PHONY: modules demo test test-debug bench check fuzz vm lab help
+.PHONY: modules demo test test-debug bench check stress fuzz vm lab help
 .DEFAULT_GOAL := modules

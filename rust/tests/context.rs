@@ -51,7 +51,17 @@ extern "C" {
         function: unsafe extern "C" fn(*mut c_void, c_uint),
         arg: *mut c_void,
         count: c_uint,
+        meanwhile: Option<Function>,
+        data: *mut c_void,
     ) -> c_int;
+    fn mbpool_test_ticking(
+        function: Function,
+        arg: *mut c_void,
+        period_us: c_uint,
+        soft: bool,
+        meanwhile: Function,
+        data: *mut c_void,
+    );
 }
 
 /// What an interrupt runs in, as C has it: with PREEMPT_RT it is a thread.
@@ -153,7 +163,80 @@ pub(crate) fn on_each_cpu(function: impl Fn(u32) -> Outcome + Sync) -> Outcome<u
 pub(crate) fn in_threads(count: u32, function: impl Fn(u32) -> Outcome + Sync) -> Outcome {
     run_all(&function, |all| {
         // SAFETY: As above.
-        unsafe { mbpool_test_in_threads(call_all, all, count) }
+        unsafe { mbpool_test_in_threads(call_all, all, count, None, core::ptr::null_mut()) }
     })?;
     Ok(())
+}
+
+/// What runs here while something else goes on elsewhere.
+struct Meanwhile<F> {
+    function: Option<F>,
+    outcome: Outcome,
+}
+
+impl<F: FnOnce() -> Outcome> Meanwhile<F> {
+    fn new(function: F) -> Self {
+        Self {
+            function: Some(function),
+            outcome: Ok(()),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `data` points to a `Self` that nobody else uses meanwhile.
+    unsafe extern "C" fn run(data: *mut c_void) {
+        // SAFETY: As the caller promises.
+        let meanwhile = unsafe { &mut *data.cast::<Self>() };
+        if let Some(function) = meanwhile.function.take() {
+            meanwhile.outcome = function();
+        }
+    }
+}
+
+/// As [`in_threads`], but runs `meanwhile` here before it waits for them, which has to see to it that they end.
+pub(crate) fn in_threads_while<F: FnOnce() -> Outcome>(
+    count: u32,
+    function: impl Fn(u32) -> Outcome + Sync,
+    meanwhile: F,
+) -> Outcome {
+    let mut meanwhile = Meanwhile::new(meanwhile);
+    let data: *mut c_void = (&raw mut meanwhile).cast();
+    run_all(&function, |all| {
+        let run: Function = Meanwhile::<F>::run;
+        // SAFETY: As above; `data` is a `Meanwhile<F>`, which nobody uses until the function returns.
+        unsafe { mbpool_test_in_threads(call_all, all, count, Some(run), data) }
+    })?;
+    meanwhile.outcome
+}
+
+/// Runs `tick` each `period_us` microseconds, in an interrupt or in the softirq, as long as `meanwhile` runs.
+pub(crate) fn ticking<T: FnMut() + Send, F: FnOnce() -> Outcome>(
+    context: Context,
+    period_us: u32,
+    mut tick: T,
+    meanwhile: F,
+) -> Outcome {
+    /// # Safety
+    ///
+    /// `arg` points to a `T` that nobody else uses meanwhile.
+    unsafe extern "C" fn run<T: FnMut()>(arg: *mut c_void) {
+        // SAFETY: As the caller promises.
+        unsafe { (*arg.cast::<T>())() }
+    }
+
+    let mut meanwhile = Meanwhile::new(meanwhile);
+    // SAFETY: `tick` and `meanwhile` are ours, and nobody uses them when the function returns. A timer runs
+    // on one CPU at a time.
+    unsafe {
+        mbpool_test_ticking(
+            run::<T>,
+            (&raw mut tick).cast(),
+            period_us,
+            context == Context::SoftIrq,
+            Meanwhile::<F>::run,
+            (&raw mut meanwhile).cast(),
+        )
+    };
+    meanwhile.outcome
 }

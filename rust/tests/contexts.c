@@ -6,6 +6,7 @@
 
 #include <linux/completion.h>
 #include <linux/cpu.h>
+#include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/preempt.h>
@@ -111,6 +112,39 @@ int mbpool_test_in_hardirq_elsewhere(void (*func)(void *), void *arg)
 	return ret;
 }
 
+struct ticker {
+	struct hrtimer timer;
+	ktime_t period;
+	void (*func)(void *arg);
+	void *arg;
+};
+
+static enum hrtimer_restart ticker_expired(struct hrtimer *timer)
+{
+	struct ticker *ticker = container_of(timer, struct ticker, timer);
+
+	ticker->func(ticker->arg);
+	hrtimer_forward_now(timer, ticker->period);
+	return HRTIMER_RESTART;
+}
+
+/*
+ * Runs func each so many microseconds, in an interrupt (with PREEMPT_RT, where a driver's is a thread, in the softirq)
+ * or in the softirq, until meanwhile has returned.
+ */
+void mbpool_test_ticking(void (*func)(void *), void *arg, unsigned int period_us, bool soft,
+			 void (*meanwhile)(void *), void *data)
+{
+	enum hrtimer_mode mode = soft ? HRTIMER_MODE_REL_SOFT : HRTIMER_MODE_REL;
+	struct ticker ticker = { .period = us_to_ktime(period_us), .func = func, .arg = arg };
+
+	hrtimer_setup_on_stack(&ticker.timer, ticker_expired, CLOCK_MONOTONIC, mode);
+	hrtimer_start(&ticker.timer, ticker.period, mode);
+	meanwhile(data);
+	hrtimer_cancel(&ticker.timer);
+	destroy_hrtimer_on_stack(&ticker.timer);
+}
+
 struct on_each {
 	void (*func)(void *arg, unsigned int number);
 	void *arg;
@@ -136,8 +170,12 @@ static int worker(void *data)
 	return 0;
 }
 
-/* Runs so many threads, on a CPU each or wherever, and waits for them. Answers their number, or an error. */
-static int run_all(struct on_each *each, unsigned int count, bool pinned)
+/*
+ * Runs so many threads, on a CPU each or wherever, and meanwhile here, if there is that; then waits for them. Answers
+ * their number, or an error.
+ */
+static int run_all(struct on_each *each, unsigned int count, bool pinned,
+		   void (*meanwhile)(void *), void *data)
 {
 	unsigned int cpu = cpumask_first(cpu_online_mask), made, at;
 	struct task_struct **threads;
@@ -166,6 +204,8 @@ static int run_all(struct on_each *each, unsigned int count, bool pinned)
 	}
 	for (at = 0; at < made; at++)
 		wake_up_process(threads[at]);
+	if (meanwhile)
+		meanwhile(data);
 	wait_for_completion(&each->done);
 	ret = made;
 stop:
@@ -185,15 +225,19 @@ int mbpool_test_on_each_cpu(void (*func)(void *, unsigned int), void *arg)
 	int ret;
 
 	cpus_read_lock();
-	ret = run_all(&each, num_online_cpus(), true);
+	ret = run_all(&each, num_online_cpus(), true, NULL, NULL);
 	cpus_read_unlock();
 	return ret;
 }
 
-/* In so many threads, on whatever CPUs; each is told its number. Answers how many there were, or an error. */
-int mbpool_test_in_threads(void (*func)(void *, unsigned int), void *arg, unsigned int count)
+/*
+ * In so many threads, on whatever CPUs, which may come and go; each is told its number. Meanwhile runs here what is to
+ * run meanwhile, or nothing. Answers how many there were, or an error, and then meanwhile was not run.
+ */
+int mbpool_test_in_threads(void (*func)(void *, unsigned int), void *arg, unsigned int count,
+			   void (*meanwhile)(void *), void *data)
 {
 	struct on_each each = { .func = func, .arg = arg };
 
-	return run_all(&each, count, false);
+	return run_all(&each, count, false, meanwhile, data);
 }

@@ -40,6 +40,7 @@ mod plain;
 mod registry;
 mod reserve;
 mod sharing;
+mod stress;
 mod support;
 mod sysfs;
 mod tide;
@@ -68,7 +69,11 @@ module! {
         },
         apart: usize {
             default: 0,
-            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory; 4: allocations that fail; 5: with readers of sysfs",
+            description: "Run what wants a guest of its own: 1: swiotlb=force; 2: DMA that faults; 3: into free memory; 4: allocations that fail; 5: with readers of sysfs; 6: under stress",
+        },
+        seconds: usize {
+            default: 10,
+            description: "How long the stress lasts",
         },
     },
 }
@@ -110,6 +115,7 @@ const APART: &[(&str, &[ktap::Test])] = &[
     ("beside", bus::beside::TESTS),
     ("inject", inject::TESTS),
     ("eyes", eyes::TESTS),
+    ("stress", stress::TESTS),
 ];
 
 /// A device and its driver, with which pools are held.
