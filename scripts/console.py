@@ -12,7 +12,7 @@ import sys
 FAULTS = re.compile(
     r"WARNING: |BUG: |kernel BUG at|\bOops\b|Kernel panic|general protection fault|Unable to handle kernel"
     r"|possible (?:circular|recursive) locking|inconsistent lock state|possible irq lock inversion|bad unlock balance|Invalid wait context"
-    r"|suspicious RCU usage|\blockdep\b"
+    r"|suspicious RCU usage|\blockdep\b(?! checking is enabled)"
     r"|rcu: INFO: .*(?:stall|self-detected)|detected (?:expedited )?stalls on|soft lockup|hard LOCKUP|blocked for more than \d+ seconds"
     r"|sleeping function called|scheduling while atomic|refcount_t: |UBSAN: |KASAN: |KFENCE: |ODEBUG: |kmemleak: \d+ new|panicked at |list_(?:add|del) corruption"
     r"|DMAR: \[.*(?:[Ff]ault|DMA (?:Read|Write))|DMA-API: |Slab corruption|Out of memory: "

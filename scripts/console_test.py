@@ -37,6 +37,7 @@ SOUND = """\
 [    0.0] Linux version 7.3.4+deb13-amd64 (debian-kernel@lists.debian.org)
 [    0.3] DMAR: Host address width 48
 [    0.3] DMAR-IR: Enabled IRQ remapping in xapic mode
+[    0.0] rcu: 	RCU lockdep checking is enabled.
 [    0.4] rcu: Hierarchical SRCU implementation.
 [    1.1] RAS: Correctable Errors collector initialized.
 [    9.8] mbpool: loading out-of-tree module taints kernel.

@@ -138,7 +138,7 @@ impl<'a> Actor<'a> {
             self.give_back()?;
         }
         while !self.card.is_empty() {
-            self.from_card()?;
+            self.take_off_card()?;
         }
         if let Some(seat) = self.world.seats.get(self.number) {
             seat.used.store(0, Relaxed);
@@ -165,8 +165,8 @@ impl<'a> Actor<'a> {
             0..3 if self.held.len() < most => self.alloc(),
             3..6 if self.held.len() < most && !lean => self.alloc(),
             3..7 => self.give_back(),
-            7 | 8 if self.card.len() < most.min(CARD) => self.to_card(),
-            7..11 => self.from_card(),
+            7 | 8 if self.card.len() < most.min(CARD) => self.put_on_card(),
+            7..11 => self.take_off_card(),
             11 | 12 => self.exchange(),
             13 if self.random.next() % 2 == 0 => self.in_bulk_of_cache(),
             13 => self.in_bulk(),
@@ -246,7 +246,7 @@ impl<'a> Actor<'a> {
     }
 
     /// Posts for its own cache: one that is marked, or one straight from the pool.
-    fn to_card(&mut self) -> Outcome {
+    fn put_on_card(&mut self) -> Outcome {
         let gfp = self.gfp();
         let chosen = self.choose()?;
         let mut lane = self.cache.on(self.world.pool)?;
@@ -268,7 +268,7 @@ impl<'a> Actor<'a> {
     }
 
     /// Takes back from the card what it posted for its own cache, which then does not have it there any more.
-    fn from_card(&mut self) -> Outcome {
+    fn take_off_card(&mut self) -> Outcome {
         let Some((handle, name)) = self.card.pop() else {
             return Ok(());
         };
@@ -361,10 +361,8 @@ impl<'a> Actor<'a> {
         let len = buffer.len();
         let ext = buffer.into_ext();
         // SAFETY: The buffer's bytes, which nobody has but us.
-        self.look(
-            unsafe { slice::from_raw_parts(ext.data.as_ptr(), len) },
-            name,
-        )?;
+        let bytes = unsafe { slice::from_raw_parts(ext.data.as_ptr(), len) };
+        self.look(bytes, name)?;
         // SAFETY: The first call with these arguments.
         unsafe { (ext.free)(ext.pool, ext.token) };
         Ok(())
