@@ -180,9 +180,11 @@ impl<'a> Actor<'a> {
         let gfp = self.gfp();
         let sleeps = self.context == Context::Process;
         let world = self.world;
+        // Of those who keep, the caches run over; of the others they run out.
+        let of_pool = if self.keeps() { 6 } else { 1 };
         let got = match self.random.next() % 8 {
-            0..3 => world.pool.alloc(gfp),
-            3..6 => self.cache.on(world.pool)?.alloc(gfp),
+            0..6 if self.random.next() % 6 < of_pool => world.pool.alloc(gfp),
+            0..6 => self.cache.on(world.pool)?.alloc(gfp),
             6 if sleeps => world
                 .reserve
                 .alloc_timeout(GFP_KERNEL, Delta::from_millis(5)),
@@ -235,11 +237,16 @@ impl<'a> Actor<'a> {
         ))
     }
 
+    /// Whether it takes from the pool and gives to its cache, and not the other way round.
+    fn keeps(&self) -> bool {
+        self.number % 2 == 0
+    }
+
     fn give_back(&mut self) -> Outcome {
         let Some((buffer, _)) = self.choose()? else {
             return Ok(());
         };
-        if self.random.next() % 2 == 0 {
+        if self.keeps() || self.random.next() % 4 == 0 {
             self.cache.on(self.world.pool)?.free(buffer);
         }
         Ok(())
