@@ -15,7 +15,7 @@ FAULTS = re.compile(
     r"|suspicious RCU usage|\blockdep\b(?! checking is enabled)"
     r"|rcu: INFO: .*(?:stall|self-detected)|detected (?:expedited )?stalls on|soft lockup|hard LOCKUP|blocked for more than \d+ seconds"
     r"|sleeping function called|scheduling while atomic|refcount_t: |UBSAN: |KASAN: |KFENCE: |ODEBUG: |kmemleak: \d+ new|panicked at |list_(?:add|del) corruption"
-    r"|DMAR: \[.*(?:[Ff]ault|DMA (?:Read|Write))|DMA-API: |Slab corruption|Out of memory: "
+    r"|DMAR: \[.*(?:[Ff]ault|DMA (?:Read|Write))|DMA-API: (?!preallocated|debugging enabled)|Slab corruption|Out of memory: "
 )
 
 

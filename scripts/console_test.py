@@ -38,6 +38,8 @@ SOUND = """\
 [    0.3] DMAR: Host address width 48
 [    0.3] DMAR-IR: Enabled IRQ remapping in xapic mode
 [    0.0] rcu: 	RCU lockdep checking is enabled.
+[    0.3] DMA-API: preallocated 65536 debug entries
+[    0.3] DMA-API: debugging enabled by kernel config
 [    0.4] rcu: Hierarchical SRCU implementation.
 [    1.1] RAS: Correctable Errors collector initialized.
 [    9.8] mbpool: loading out-of-tree module taints kernel.
