@@ -283,6 +283,13 @@ impl<'slots> Pool<'slots> {
             11 => {
                 if let Some(page) = self.reserved.pop_first() {
                     self.install(page);
+                    if op < 128 {
+                        self.depot.install(page);
+                    } else {
+                        let index = self.depot.install_and_pop(page).expect("a chunk");
+                        self.popped(index, State::Used);
+                        self.slots.words()[index as usize].claim();
+                    }
                 }
             }
             12 => {
@@ -378,10 +385,9 @@ impl<'slots> Pool<'slots> {
 
     fn install(&mut self, page: u32) {
         for index in self.of_page(page) {
-            self.slots.appear(index, 1);
             self.chunk(index).state = State::Free;
         }
-        self.depot.install(page);
+        self.slots.appear(page);
     }
 
     fn retire(&mut self, keep: u32) {
@@ -396,9 +402,9 @@ impl<'slots> Pool<'slots> {
         assert_eq!(retired, due);
         if let Some(page) = retired {
             for index in self.of_page(page) {
-                self.slots.vanish(index, 1);
                 self.chunk(index).state = State::Absent;
             }
+            self.slots.vanish(page);
             assert!(self.reserved.insert(page));
         }
     }

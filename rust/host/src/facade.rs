@@ -65,4 +65,14 @@ impl AtomicU32 {
     ) -> Result<u32, u32> {
         self.0.compare_exchange(old, new, success, failure)
     }
+
+    /// Sets bits; answers what it found.
+    pub fn fetch_or(&self, bits: u32, order: Ordering) -> u32 {
+        self.0.fetch_or(bits, order)
+    }
+
+    /// Leaves the bits that are set in both; answers what it found.
+    pub fn fetch_and(&self, bits: u32, order: Ordering) -> u32 {
+        self.0.fetch_and(bits, order)
+    }
 }

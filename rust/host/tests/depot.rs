@@ -63,6 +63,30 @@ fn an_installed_page_gives_each_chunk_once_lowest_first() {
     assert_eq!((depot.most_out(), depot.popped()), (4, 4));
 }
 
+/// As if it had been installed, and the one popped.
+#[test]
+fn who_installs_a_page_can_have_its_lowest_chunk_at_once() {
+    let mut depot = Parts::new(small(3, 4, 8, 0)).depot;
+    let pages = [depot.reserve(), depot.reserve(), depot.reserve()];
+    assert_eq!(pages, [Some(0), Some(1), Some(2)]);
+    assert_eq!(depot.install_and_pop(1), Some(4));
+    assert_eq!((depot.free(), depot.present(), depot.total()), (3, 1, 4));
+    assert_eq!((depot.most_out(), depot.popped()), (1, 1));
+    // Of a page that has no other, too.
+    let mut single = Parts::new(small(2, 1, 8, 0)).depot;
+    assert_eq!(single.reserve(), Some(0));
+    assert_eq!(single.install_and_pop(0), Some(0));
+    assert_eq!((single.free(), single.pop(), single.most_out()), (0, None, 1));
+    single.push(0);
+    assert_eq!(single.pop(), Some(0));
+
+    assert_eq!(depot.install_and_pop(0), Some(0));
+    assert_eq!((depot.free(), depot.most_out()), (6, 2));
+    let out: Vec<_> = pop_all(&mut depot).collect();
+    assert_eq!(out, [1, 2, 3, 5, 6, 7]);
+    assert_eq!((depot.most_out(), depot.popped()), (8, 8));
+}
+
 #[test]
 fn the_last_one_pushed_is_popped_first() {
     let mut depot = Parts::full(small(1, 4, 8, 0)).depot;

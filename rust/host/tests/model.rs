@@ -161,15 +161,17 @@ impl Model {
         let popped = self.parts.depot.pop();
         match popped {
             None => assert_eq!(self.in_state(State::Free), []),
-            Some(index) => {
-                assert_eq!(self.chunk(index).state, State::Free, "popped {index}");
-                self.chunk(index).state = state;
-                self.popped += 1;
-                let out = self.chunks.len() - self.in_state(State::Free).len();
-                self.most_out = self.most_out.max(out);
-            }
+            Some(index) => self.popped(index, state),
         }
         popped
+    }
+
+    fn popped(&mut self, index: u32, state: State) {
+        assert_eq!(self.chunk(index).state, State::Free, "popped {index}");
+        self.chunk(index).state = state;
+        self.popped += 1;
+        let out = self.chunks.len() - self.in_state(State::Free).len();
+        self.most_out = self.most_out.max(out);
     }
 
     fn advance(&mut self, index: u32, state: State, handle: Handle) {
@@ -271,12 +273,7 @@ impl Model {
             }
             Op::Install(pick) => {
                 if let Some(page) = self.unreserve(pick) {
-                    self.parts.install(page);
-                    let base = page << self.parts.geometry.layout().chunk_bits();
-                    for chunk in 0..self.parts.geometry.chunks() {
-                        let state = State::Free;
-                        self.chunks.insert(base | chunk, Chunk { state, trips: 0 });
-                    }
+                    self.install(page, pick % 2 == 1);
                 }
             }
             Op::Cancel(pick) => {
@@ -285,6 +282,22 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// A page comes, of whose chunks one is allocated at once if it `pops`.
+    fn install(&mut self, page: u32, pops: bool) {
+        let base = page << self.parts.geometry.layout().chunk_bits();
+        let chunks = base..base + self.parts.geometry.chunks();
+        let state = State::Free;
+        self.chunks
+            .extend(chunks.clone().map(|index| (index, Chunk { state, trips: 0 })));
+        if !pops {
+            return self.parts.install(page);
+        }
+        let index = self.parts.install_and_pop(page).expect("a chunk");
+        assert!(chunks.contains(&index));
+        self.popped(index, State::Used);
+        self.parts.slots.claim(index);
     }
 
     fn unreserve(&mut self, pick: Pick) -> Option<u32> {
@@ -313,8 +326,12 @@ impl Model {
         assert_eq!(depot.present() * geometry.chunks(), depot.total());
         assert_eq!(depot.most_out() as usize, self.most_out);
         assert_eq!(depot.popped(), self.popped);
-        for (index, chunk) in &self.chunks {
-            assert_eq!(slots.is_idle(*index), chunk.state == State::Free);
+        for page in 0..geometry.max_pages() {
+            let of_page = |(index, _): &(&u32, &Chunk)| geometry.page_of(**index) == page;
+            let chunks: Vec<_> = self.chunks.iter().filter(of_page).collect();
+            let idle = chunks.iter().all(|(_, chunk)| chunk.state == State::Free);
+            assert_eq!(slots.is_idle(page), idle);
+            assert_eq!(slots.is_there(page), !chunks.is_empty());
         }
     }
 }

@@ -66,7 +66,7 @@ fn what_one_owner_posted_no_other_takes() {
         assert_eq!(slots.fetch(handle), Err(HandleError::WrongState));
         assert_eq!(slots.look(handle), Err(HandleError::WrongState));
         assert!(!slots.reclaim(1));
-        assert!(!slots.is_idle(1));
+        assert!(!slots.is_idle(0));
 
         assert_eq!(own.peek(handle), Some(1));
         assert_eq!(own.take(handle), Some(1));

@@ -131,8 +131,15 @@ fn what_is_not_there_is_out_of_range() {
         assert_eq!(parts.slots.look(handle), Err(HandleError::OutOfRange));
         assert_eq!(parts.slots.redeem(handle), Err(HandleError::OutOfRange));
         assert!(!parts.slots.reclaim(index));
-        assert!(parts.slots.is_idle(index));
     }
+    assert!(parts.slots.is_there(0));
+    for page in 1..5 {
+        assert!(!parts.slots.is_there(page));
+        assert!(parts.slots.is_idle(page));
+    }
+    parts.slots.vanish(0);
+    assert!(!parts.slots.is_there(0));
+    assert_eq!(parts.slots.count(), count(0, 0, 0));
 }
 
 #[test]

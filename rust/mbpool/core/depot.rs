@@ -196,6 +196,9 @@ impl Depot {
 
     /// Takes a free chunk and answers its index.
     pub fn pop(&mut self) -> Option<u32> {
+        if self.free() == 0 {
+            return None;
+        }
         self.unsettle();
         let index = match self.front.take() {
             Some(index) => index,
@@ -366,9 +369,7 @@ impl Depot {
     /// Sets an absent page aside for a caller that goes to allocate its memory; `None` at the limit.
     /// The caller owes an [`install`](Self::install) or a [`cancel`](Self::cancel).
     pub fn reserve(&mut self) -> Option<u32> {
-        let number = self.absent.first()?;
-        self.absent.remove(number);
-        Some(number)
+        self.absent.take_first()
     }
 
     /// The memory of a reserved page could not be had, or that of a retired one was given back.
@@ -378,17 +379,38 @@ impl Depot {
 
     /// A reserved page is there: all its chunks are free.
     pub fn install(&mut self, number: u32) {
+        self.add(number, self.chunks);
+    }
+
+    /// A reserved page is there, and one of its chunks, which is answered, is the caller's at once. The others
+    /// are free.
+    pub fn install_and_pop(&mut self, number: u32) -> Option<u32> {
+        let base = number.wrapping_shl(self.chunk_bits);
+        let left = self.chunks.wrapping_sub(1);
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        let chunk = *self.stacks.get(base.wrapping_add(left) as usize)?;
+        self.popped = self.popped.wrapping_add(1);
+        self.add(number, left);
+        Some(base | u32::from(chunk))
+    }
+
+    /// Adds a page of whose chunks so many are free.
+    #[inline]
+    fn add(&mut self, number: u32, free: u32) {
         self.most_out = self.most_out();
-        // INVARIANT: Its stack had all its chunks. The page, which was in no set, goes into `partial`.
+        // INVARIANT: Its stack had all its chunks. The page, which was in no set, goes into `partial` if one is
+        // free.
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
         if let Some(height) = self.heights.get_mut(number as usize) {
-            *height = self.chunks;
+            *height = free;
         }
-        self.partial.insert(number);
-        self.current = self.current.min(number);
+        if free > 0 {
+            self.partial.insert(number);
+            self.current = self.current.min(number);
+        }
         self.present += 1;
         self.total += self.chunks;
-        self.paged += self.chunks;
+        self.paged += free;
         self.least_free = self.free();
         self.settle();
     }

@@ -67,10 +67,27 @@ impl PageSet {
         }
     }
 
+    /// Takes out the lowest number.
+    #[inline]
+    pub fn take_first(&mut self) -> Option<u32> {
+        let mut summary = (0..).zip(self.summary.iter_mut());
+        let (above, marks) = summary.find(|(_, marks)| **marks != 0)?;
+        let at = above * BITS + marks.trailing_zeros();
+        let word = self.words.get_mut(at as usize)?;
+        let bit = word.trailing_zeros();
+        *word &= word.wrapping_sub(1);
+        // INVARIANT: A word that became zero loses its mark.
+        if *word == 0 {
+            *marks &= marks.wrapping_sub(1);
+        }
+        Some(at * BITS + bit)
+    }
+
     /// The lowest number.
     #[inline]
     pub fn first(&self) -> Option<u32> {
-        let (above, marks) = (0..).zip(self.summary).find(|(_, marks)| *marks != 0)?;
+        let mut summary = (0..).zip(self.summary.iter());
+        let (above, marks) = summary.find(|(_, marks)| **marks != 0)?;
         let at = above * BITS + marks.trailing_zeros();
         let word = self.words.get(at as usize)?;
         Some(at * BITS + word.trailing_zeros())

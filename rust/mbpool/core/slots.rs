@@ -2,10 +2,9 @@
 
 //! Slots: the state of each chunk.
 //!
-//! One word a chunk: its generation, one of five states and, while it is on the card, for whom it is
+//! One word a chunk: its generation, one of four states and, while it is on the card, for whom it is
 //! there. Who may change a word follows from the word alone, so no lock is needed:
 //!
-//! - absent -> free, free -> absent: who grows or shrinks the pool, and has the page reserved;
 //! - free -> used, free -> on card: who popped the index from the depot;
 //! - used -> on card, used -> lent, used -> free: who owns the buffer;
 //! - lent -> free: whoever wins the compare and exchange, with the receipt of this very loan;
@@ -20,6 +19,10 @@
 //! A chunk gets its next generation as it comes back, from the card or from where it was lent: from then
 //! on the handle that it had there is no good. Until it goes out again the generation is nobody's. The first
 //! is 1 and not 0, so that a card which writes zeros has no handle of a new pool.
+//!
+//! A chunk is absent while its page is not there. Its word says free, so no handle is good for it, and is
+//! left as it is when pages come and go: what says that a page is there is a bit of its own, for who
+//! counts and for who wants to know what is wrong with a handle.
 
 use super::{
     geometry::Geometry,
@@ -48,15 +51,13 @@ const FREE: u32 = 0;
 const USED: u32 = 1;
 /// The card has it.
 const CARD: u32 = 2;
-/// The chunk's page is not there.
-const ABSENT: u32 = 3;
 /// The driver lent it to an owner who has a receipt. Not `USED`, or an old receipt would do for a
 /// chunk that was allocated anew.
-const LENT: u32 = 4;
+const LENT: u32 = 3;
 
-const STATE_BITS: u32 = 3;
+const STATE_BITS: u32 = 2;
 const STATE_MASK: u32 = (1 << STATE_BITS) - 1;
-const OWNER_BITS: u32 = 8;
+const OWNER_BITS: u32 = 9;
 
 /// The lowest bits of a word: state, and above it the owner, which is not 0 only on the card. The
 /// generation is at the top, where [`Layout`] has it.
@@ -176,17 +177,24 @@ impl Slot {
 /// The state words of one pool, by chunk index.
 pub struct Slots {
     words: Array<Slot>,
+    /// A bit for each page, set if it is there. Changed by who grows or shrinks the pool, and has the page
+    /// reserved.
+    there: Array<AtomicU32>,
     layout: Layout,
+    chunks: u32,
 }
 
 impl Slots {
     /// One word for each index of the geometry, all absent.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
         let layout = geometry.layout();
-        let new = layout.next(0) | ABSENT;
+        let new = layout.next(0);
+        let bits = geometry.max_pages().div_ceil(u32::BITS);
         Ok(Self {
             words: array_with(geometry.indices(), |_| Slot(AtomicU32::new(new)))?,
+            there: array_with(bits, |_| AtomicU32::new(0))?,
             layout,
+            chunks: geometry.chunks(),
         })
     }
 
@@ -208,27 +216,42 @@ impl Slots {
         self.words.get(index as usize)
     }
 
-    /// The words of `count` chunks from `first` on, which are those of a page.
-    fn page(&self, first: u32, count: u32) -> &[Slot] {
+    /// The word in which a page has its bit, and the bit.
+    #[inline]
+    fn place(&self, page: u32) -> Option<(&AtomicU32, u32)> {
         // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
-        let (from, count) = (first as usize, count as usize);
+        let word = self.there.get((page / u32::BITS) as usize)?;
+        Some((word, 1 << (page % u32::BITS)))
+    }
+
+    /// A page is there now, and all its chunks are free. For who grows the pool.
+    #[inline]
+    pub fn appear(&self, page: u32) {
+        if let Some((word, bit)) = self.place(page) {
+            word.fetch_or(bit, Release);
+        }
+    }
+
+    /// A page goes away, of which all chunks are free. For who retired it from the depot.
+    pub fn vanish(&self, page: u32) {
+        if let Some((word, bit)) = self.place(page) {
+            word.fetch_and(!bit, Release);
+        }
+    }
+
+    /// Whether a page is there.
+    pub fn is_there(&self, page: u32) -> bool {
+        self.place(page)
+            .is_some_and(|(word, bit)| word.load(Acquire) & bit != 0)
+    }
+
+    /// The words of a page's chunks.
+    fn page(&self, page: u32) -> &[Slot] {
+        // CAST: `u32` to `usize`, which is no smaller on any machine that runs Linux.
+        let first = page.wrapping_shl(self.layout.chunk_bits()) as usize;
         self.words
-            .get(from..from.wrapping_add(count))
+            .get(first..first.wrapping_add(self.chunks as usize))
             .unwrap_or_default()
-    }
-
-    /// A page is there now, of `count` chunks from `first` on: absent -> free. For who grows the pool.
-    pub fn appear(&self, first: u32, count: u32) {
-        self.page(first, count)
-            .iter()
-            .for_each(|slot| slot.put(FREE));
-    }
-
-    /// A page goes away: free -> absent. For who retired it from the depot.
-    pub fn vanish(&self, first: u32, count: u32) {
-        self.page(first, count)
-            .iter()
-            .for_each(|slot| slot.put(ABSENT));
     }
 
     /// What is to be added to a generation for the word of a chunk that came back to the driver.
@@ -309,13 +332,17 @@ impl Slots {
     #[cold]
     fn refused(&self, handle: Handle, expected: u32) -> HandleError {
         let (index, _) = self.layout.decode(handle);
-        let Some(Slot(word)) = self.slot(index) else {
-            return HandleError::OutOfRange;
-        };
-        match word.load(Relaxed) & TAG_MASK {
-            ABSENT => HandleError::OutOfRange,
-            tag if tag == expected => HandleError::Stale,
-            _ => HandleError::WrongState,
+        let page = index.wrapping_shr(self.layout.chunk_bits());
+        let chunk = index & self.layout.chunk_mask();
+        match self.slot(index) {
+            Some(Slot(word)) if chunk < self.chunks && self.is_there(page) => {
+                if word.load(Relaxed) & TAG_MASK == expected {
+                    HandleError::Stale
+                } else {
+                    HandleError::WrongState
+                }
+            }
+            _ => HandleError::OutOfRange,
         }
     }
 
@@ -336,32 +363,25 @@ impl Slots {
                 .is_ok()
     }
 
-    /// Whether the chunk's page is not there.
-    pub fn is_absent(&self, index: u32) -> bool {
-        match self.slot(index) {
-            Some(Slot(word)) => word.load(Acquire) & STATE_MASK == ABSENT,
-            None => true,
-        }
-    }
-
-    /// Whether the chunk is neither with the driver nor on the card.
-    pub fn is_idle(&self, index: u32) -> bool {
-        match self.slot(index) {
-            Some(Slot(word)) => matches!(word.load(Acquire) & STATE_MASK, ABSENT | FREE),
-            None => true,
-        }
+    /// Whether no chunk of a page is with the driver or on the card.
+    pub fn is_idle(&self, page: u32) -> bool {
+        let mut words = self.page(page).iter();
+        words.all(|Slot(word)| word.load(Acquire) & STATE_MASK == FREE)
     }
 
     /// Counts the states, one look at each word: every chunk is counted once, in the state that it
     /// had when it was looked at. Takes time in proportion to the pool's size.
     pub fn count(&self) -> Count {
         let mut count = Count::default();
-        for Slot(word) in self.words.iter() {
-            match word.load(Relaxed) & STATE_MASK {
-                FREE => count.free += 1,
-                USED | LENT => count.used += 1,
-                CARD => count.card += 1,
-                _ => {}
+        // CAST: The number of indices is a `u32`.
+        let pages = 0..(self.words.len() as u32).wrapping_shr(self.layout.chunk_bits());
+        for page in pages.filter(|page| self.is_there(*page)) {
+            for Slot(word) in self.page(page) {
+                match word.load(Relaxed) & STATE_MASK {
+                    FREE => count.free += 1,
+                    CARD => count.card += 1,
+                    _ => count.used += 1,
+                }
             }
         }
         count

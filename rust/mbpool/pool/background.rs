@@ -239,8 +239,7 @@ impl Shared {
             let Some(retired) = retired else {
                 break;
             };
-            let first = self.index(retired, 0);
-            self.slots.vanish(first, self.geometry.chunks());
+            self.slots.vanish(retired);
             *number = retired;
             count += 1;
         }

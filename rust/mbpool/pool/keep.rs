@@ -168,7 +168,7 @@ impl Pool<'_> {
         let reserved = guarded.reserve().map_err(|_| ENOSPC);
         drop(guarded);
         // SAFETY: The device is bound, as `'bound` says.
-        reserved.and_then(|number| unsafe { shared.grow_into(number, gfp, |_| Due::default()) })
+        reserved.and_then(|number| unsafe { shared.grow_into(number, gfp, false) }.map(drop))
     }
 
     /// Counts an allocation that failed.

@@ -125,7 +125,7 @@ impl Drop for Works {
             stay_loaded();
         }
         for number in 0..self.shared.geometry.max_pages() {
-            if self.shared.is_there(number) && self.shared.is_idle(number) {
+            if self.shared.slots.is_there(number) && self.shared.slots.is_idle(number) {
                 // SAFETY: The device is bound. Nobody has a chunk of the page, and nobody gets one, since
                 // nobody pops any more, both by the type invariant; but a claimant that was forgotten, of
                 // which nobody can get anything.

@@ -127,7 +127,16 @@ impl Guarded {
     }
 
     /// There are fewer free chunks than before.
+    #[inline]
     pub(super) fn fallen(&mut self) -> Due {
+        if self.depot.free() >= self.marks.fall() {
+            return Due::default();
+        }
+        self.fallen_under()
+    }
+
+    #[cold]
+    fn fallen_under(&mut self) -> Due {
         self.with_marks(Marks::fallen)
     }
 
@@ -178,6 +187,29 @@ impl Guarded {
     /// Whether somebody waits for [`Shared::grown`].
     pub(super) fn is_awaited(&self) -> bool {
         self.waiting > 0
+    }
+
+    /// Growth has come to its end. If the page is there its chunks are free now; if the caller takes one,
+    /// that is answered.
+    pub(super) fn grew(&mut self, number: u32, there: bool, takes: bool) -> (Option<u32>, Due) {
+        self.growing -= 1;
+        if !there {
+            self.depot.cancel(number);
+            return (None, Due::default());
+        }
+        self.grown += 1;
+        // Who has the first claim takes what he wants of all of them.
+        if takes && !self.marks.is_claimed() {
+            let index = self.depot.install_and_pop(number);
+            return (index, self.risen() | self.fallen());
+        }
+        self.depot.install(number);
+        let due = self.risen();
+        if !takes {
+            return (None, due);
+        }
+        let (popped, fallen) = self.pop();
+        (popped, due | fallen)
     }
 
     /// Sets a page aside for growth, which counts as under way from now on.
@@ -445,22 +477,12 @@ impl Shared {
         );
     }
 
-    /// Whether a page is there.
-    pub(super) fn is_there(&self, page: u32) -> bool {
-        !self.slots.is_absent(self.index(page, 0))
-    }
-
-    /// Whether no chunk of a page is with the driver or on the card.
-    pub(super) fn is_idle(&self, page: u32) -> bool {
-        (0..self.geometry.chunks()).all(|chunk| self.slots.is_idle(self.index(page, chunk)))
-    }
-
     /// Says what is out when the pool goes.
     #[cold]
     pub(super) fn report_leak(&self) {
         let count = self.slots.count();
         let busy = (0..self.geometry.max_pages())
-            .filter(|page| !self.is_idle(*page))
+            .filter(|page| !self.slots.is_idle(*page))
             .count();
         dev_err!(
             self.dev,

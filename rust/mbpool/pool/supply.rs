@@ -8,15 +8,16 @@ use super::shared::{
     Shared, //
 };
 use crate::{
-    core::marks::Due,
     gfp::{
         self,
         Kind, //
-    }, //
+    },
+    lock::IrqSave, //
 };
 use kernel::{
     alloc::Flags,
-    prelude::*, //
+    prelude::*,
+    sync::lock::Guard, //
 };
 
 impl Shared {
@@ -32,12 +33,11 @@ impl Shared {
     #[inline]
     pub(super) unsafe fn pop(&self, gfp: Flags) -> Result<u32> {
         gfp::might_alloc(gfp);
-        // What follows the lock is the same in both cases, so that nothing has to be kept across it.
-        let ready = self.guarded.lock().pop_ready();
-        match ready {
+        let mut guarded = self.guarded.lock();
+        match guarded.pop_ready() {
             Some(index) => Ok(index),
             // SAFETY: As the caller promises.
-            None => unsafe { self.pop_slow(gfp) },
+            None => unsafe { self.pop_slow(guarded, gfp) },
         }
     }
 
@@ -64,7 +64,7 @@ impl Shared {
             return Ok(popped);
         }
         // SAFETY: As the caller promises.
-        put(unsafe { self.pop_slow(gfp) }?);
+        put(unsafe { self.pop_slow(self.guarded.lock(), gfp) }?);
         // There is a page more now, perhaps.
         let (popped, due) = self.guarded.lock().pop_many(most.saturating_sub(1), put);
         self.background.start(due);
@@ -87,11 +87,14 @@ impl Shared {
     ///
     /// The device is bound.
     #[cold]
-    unsafe fn pop_slow(&self, gfp: Flags) -> Result<u32> {
+    unsafe fn pop_slow<'a>(
+        &'a self,
+        mut guarded: Guard<'a, Guarded, IrqSave>,
+        gfp: Flags,
+    ) -> Result<u32> {
         let kind = Kind::of(gfp);
         let mut looked = false;
         loop {
-            let mut guarded = self.guarded.lock();
             let (popped, due) = guarded.pop();
             if let Some(index) = popped {
                 drop(guarded);
@@ -108,27 +111,22 @@ impl Shared {
                 drop(guarded);
                 looked = true;
                 self.glance();
+                guarded = self.guarded.lock();
                 continue;
             }
             // Under the same lock as the look at `growing`, or two would grow where one does.
             let reserved = guarded.reserve();
             drop(guarded);
             self.background.start(due);
-            // One of the page's chunks is ours at once, unless who has the first claim takes them all.
-            let mut got = None;
-            let take = |guarded: &mut Guarded| {
-                let (popped, due) = guarded.pop();
-                got = popped;
-                due
-            };
             // SAFETY: The device is bound, as the caller promises.
-            let grown = reserved.and_then(|number| unsafe { self.grow_into(number, gfp, take) });
-            if let Err(error) = grown {
-                self.guarded.lock().failures[kind as usize] += 1;
-                return Err(error);
-            }
-            if let Some(index) = got {
-                return Ok(index);
+            match reserved.and_then(|number| unsafe { self.grow_into(number, gfp, true) }) {
+                Ok(Some(index)) => return Ok(index),
+                // Who has the first claim took all.
+                Ok(None) => guarded = self.guarded.lock(),
+                Err(error) => {
+                    self.guarded.lock().failures[kind as usize] += 1;
+                    return Err(error);
+                }
             }
         }
     }
@@ -145,11 +143,11 @@ impl Shared {
     pub(super) unsafe fn grow(&self, gfp: Flags) -> Result {
         let number = self.guarded.lock().reserve()?;
         // SAFETY: As the caller promises.
-        unsafe { self.grow_into(number, gfp, |_| Due::default()) }
+        unsafe { self.grow_into(number, gfp, false) }.map(drop)
     }
 
-    /// The same for a page that was reserved with [`Guarded::reserve`]; `then` is called under the lock under
-    /// which its chunks come free.
+    /// The same for a page that was reserved with [`Guarded::reserve`]. If the caller `takes` one of its
+    /// chunks that is answered, unless who has the first claim took all.
     ///
     /// # Safety
     ///
@@ -158,31 +156,20 @@ impl Shared {
         &self,
         number: u32,
         gfp: Flags,
-        then: impl FnOnce(&mut Guarded) -> Due,
-    ) -> Result {
+        takes: bool,
+    ) -> Result<Option<u32>> {
         // SAFETY: As the caller promises.
         let result = unsafe { self.bring(number, gfp) };
-        let (due, awaited) = {
+        let (got, due, awaited) = {
             let mut guarded = self.guarded.lock();
-            guarded.growing -= 1;
-            let due = match result {
-                Ok(()) => {
-                    guarded.depot.install(number);
-                    guarded.grown += 1;
-                    guarded.risen() | then(&mut guarded)
-                }
-                Err(_) => {
-                    guarded.depot.cancel(number);
-                    Due::default()
-                }
-            };
-            (due, guarded.is_awaited())
+            let (got, due) = guarded.grew(number, result.is_ok(), takes);
+            (got, due, guarded.is_awaited())
         };
         self.background.start(due);
         if awaited {
             self.grown.notify_all();
         }
-        result
+        result.map(|()| got)
     }
 
     /// Allocates the memory of a page that was reserved, and puts it in its place: all its chunks are free
@@ -197,8 +184,7 @@ impl Shared {
         let page = unsafe { self.pages.alloc(gfp) }?;
         // SAFETY: We have the page reserved, and its chunks appear only below.
         unsafe { self.pages.fill(number, page, &self.geometry) };
-        let first = self.index(number, 0);
-        self.slots.appear(first, self.geometry.chunks());
+        self.slots.appear(number);
         Ok(())
     }
 

@@ -133,8 +133,13 @@ impl Parts {
 
     /// The memory of a reserved page has come.
     pub fn install(&mut self, page: u32) {
-        let base = page << self.geometry.layout().chunk_bits();
-        self.slots.appear(base, self.geometry.chunks());
+        self.slots.appear(page);
         self.depot.install(page);
+    }
+
+    /// The same, and one of its chunks is popped at once.
+    pub fn install_and_pop(&mut self, page: u32) -> Option<u32> {
+        self.slots.appear(page);
+        self.depot.install_and_pop(page)
     }
 }
