@@ -196,9 +196,6 @@ impl Depot {
 
     /// Takes a free chunk and answers its index.
     pub fn pop(&mut self) -> Option<u32> {
-        if self.free() == 0 {
-            return None;
-        }
         self.unsettle();
         let index = match self.front.take() {
             Some(index) => index,

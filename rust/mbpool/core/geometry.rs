@@ -324,11 +324,16 @@ impl Geometry {
     /// Where a run would begin in its page if that had the index 0: may be less than nothing, and wrap. To be
     /// added to the page's address, and then [`within`](Spacing::within) of the index.
     pub fn origin(&self, run: u32) -> u64 {
-        let spacing = self.spacing();
-        let index = run.wrapping_shl(spacing.bits);
-        // CAST: Widens, or keeps as it is.
-        let offset = self.offset(self.chunk_of(index)) as u64;
-        offset.wrapping_sub(spacing.within(index))
+        match self.window {
+            // A run is a page, of which the first chunk lies at the begin.
+            0 => {
+                let first = run.wrapping_shl(self.layout.chunk_bits());
+                0u64.wrapping_sub(self.spacing().within(first))
+            }
+            // A run is a chunk.
+            // CAST: Widens, or keeps as it is.
+            _ => self.offset_in_window(self.chunk_of(run)) as u64,
+        }
     }
 
     /// The chunk's number in its page, of an index.

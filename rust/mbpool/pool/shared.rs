@@ -115,8 +115,12 @@ impl Guarded {
     }
 
     /// Takes a chunk out of the depot.
+    #[inline]
     pub(super) fn pop(&mut self) -> (Option<u32>, Due) {
-        let popped = self.depot.pop();
+        let popped = match self.depot.free() {
+            0 => None,
+            _ => self.depot.pop(),
+        };
         (popped, self.fallen())
     }
 
