@@ -45,6 +45,7 @@ TARGETS = [
     ("pool: alloc + free, 64 bytes", "pool.alloc_free/64/64", 88, None),
     ("pool: take(handle) alone", "pool.take/256/64", 16, None),
     ("pool: peek alone", "pool.peek/256/64", 16, None),
+    ("pool: peek alone, under RCU already", "pool.peek_under/256/64", 16, None),
     ("cache: take(handle) alone", "cache.take/256/64", 16, None),
     ("cache: peek alone", "cache.peek/256/64", 16, None),
     ("reserve, not empty: alloc + free", "reserve.alloc_free/256/64", 0.6, "mempool/256/0"),

@@ -80,6 +80,10 @@ const ROWS: &[Row] = &[
         run: rows::pool::peek,
     },
     Row {
+        name: "pool.peek_under",
+        run: rows::pool::peek_under,
+    },
+    Row {
         name: "pool.bulk64",
         run: rows::pool::bulk,
     },

@@ -19,10 +19,12 @@ use crate::{
 use kernel::{
     alloc::KVVec,
     dma::DataDirection,
-    prelude::*, //
+    prelude::*,
+    sync::rcu, //
 };
 use mbpool::{
     Config,
+    Handle,
     HandleError,
     Pool, //
 };
@@ -33,6 +35,7 @@ tests![
     post_straight_from_the_pool,
     what_the_card_wrote_is_there_after_take,
     peek_reads_and_leaves_it_there,
+    many_looks_in_one_rcu_section,
     peek_refuses_ranges_outside,
     sync_takes_each_direction_and_refuses_ranges_outside,
     a_full_pool_answers_enomem_and_recovers,
@@ -127,6 +130,30 @@ fn peek_reads_and_leaves_it_there(on: &Fixture<'_>) -> Outcome {
         pool.peek(posted.handle).err(),
         Some(HandleError::WrongState)
     );
+    Ok(())
+}
+
+fn many_looks_in_one_rcu_section(on: &Fixture<'_>) -> Outcome {
+    let pool = Pool::new(on.dev, config(), GFP_KERNEL)?;
+    let mut handles = [Handle::from_raw(0); 4];
+    for (handle, what) in handles.iter_mut().zip(0..) {
+        let mut buffer = pool.alloc(GFP_KERNEL)?;
+        mark(&mut buffer, what);
+        *handle = buffer.post().handle;
+    }
+    {
+        let rcu = rcu::read_lock();
+        for (handle, what) in handles.iter().zip(0..) {
+            let mut bytes = [0; 32];
+            pool.peek_under(*handle, &rcu)?.read(0, &mut bytes)?;
+            check!(is_marked(&bytes, what));
+        }
+    }
+    drop(pool.take(handles[1])?);
+    let refused = pool.peek_under(handles[1], &rcu::read_lock()).err();
+    check_eq!(refused, Some(HandleError::WrongState));
+    check_eq!(pool.count(), count(0, 3, 1));
+    pool.reclaim_card();
     Ok(())
 }
 

@@ -22,7 +22,8 @@ use kernel::{
         Bound,
         Device, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::rcu, //
 };
 use mbpool::{
     Buffer,
@@ -113,6 +114,30 @@ pub(crate) fn peek(
         timed(|| {
             for _ in 0..n {
                 let _peek = pool.peek(Handle::from_raw(opaque(handle.into_raw())))?;
+                barrier();
+            }
+            Ok(())
+        })
+    })?;
+    cost.report(label, loops.empty);
+    pool.reclaim_card();
+    Ok(())
+}
+
+/// The same in an RCU read-side section that there is anyway.
+pub(crate) fn peek_under(
+    dev: &Device<Bound>,
+    meter: &mut Meter,
+    loops: &Loops,
+    label: Label<'_>,
+) -> Result {
+    let pool = make(dev, &label)?;
+    let handle = pool.post(GFP_KERNEL)?.handle;
+    let cost = meter.measure(meter.iterations(), |n| {
+        let rcu = rcu::read_lock();
+        timed(|| {
+            for _ in 0..n {
+                let _peek = pool.peek_under(Handle::from_raw(opaque(handle.into_raw())), &rcu)?;
                 barrier();
             }
             Ok(())

@@ -76,7 +76,10 @@ fn who_installs_a_page_can_have_its_lowest_chunk_at_once() {
     let mut single = Parts::new(small(2, 1, 8, 0)).depot;
     assert_eq!(single.reserve(), Some(0));
     assert_eq!(single.install_and_pop(0), Some(0));
-    assert_eq!((single.free(), single.pop(), single.most_out()), (0, None, 1));
+    assert_eq!(
+        (single.free(), single.pop(), single.most_out()),
+        (0, None, 1)
+    );
     single.push(0);
     assert_eq!(single.pop(), Some(0));
 

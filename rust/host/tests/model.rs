@@ -289,8 +289,11 @@ impl Model {
         let base = page << self.parts.geometry.layout().chunk_bits();
         let chunks = base..base + self.parts.geometry.chunks();
         let state = State::Free;
-        self.chunks
-            .extend(chunks.clone().map(|index| (index, Chunk { state, trips: 0 })));
+        self.chunks.extend(
+            chunks
+                .clone()
+                .map(|index| (index, Chunk { state, trips: 0 })),
+        );
         if !pops {
             return self.parts.install(page);
         }

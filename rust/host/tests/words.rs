@@ -152,7 +152,9 @@ fn try_each_mix(geometry: Geometry) -> (u64, u64) {
                 let mut due = vec![None; 1 << own_bits(&geometry)];
                 let what = digits(states, STATES.into()).zip(digits(ages, generations));
                 let is_present = |page: &u32| present & 1 << page != 0;
-                (0..pages).filter(is_present).for_each(|page| slots.appear(page));
+                (0..pages)
+                    .filter(is_present)
+                    .for_each(|page| slots.appear(page));
                 for (index, (state, age)) in there.iter().zip(what) {
                     for _ in 0..age {
                         slots.post(*index, Owner::POOL);

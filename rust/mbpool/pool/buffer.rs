@@ -145,7 +145,7 @@ impl Drop for Buffer<'_> {
 ///
 /// The card may write while one looks, and another CPU may take the chunk, so the bytes are copied out
 /// and never referred to. `Hold` is what keeps the chunk's page from being given back: for
-/// [`Pool::peek`](crate::Pool::peek) an RCU read-side section, so do not sleep; for
+/// [`Pool::peek`](crate::Pool::peek) an RCU read-side section, or a borrow of one, so do not sleep; for
 /// [`Lane::peek`](crate::Lane::peek) the borrow of the lane, without which the chunk cannot leave the
 /// card.
 ///
