@@ -59,11 +59,6 @@ impl Lent {
         self.len == 0
     }
 
-    /// Whether chunks can be lent at all.
-    pub fn has_room(&self) -> bool {
-        self.len < self.capacity()
-    }
-
     /// Adds one that went. `false`: there is no room.
     pub fn push(&mut self, loan: Loan) -> bool {
         let capacity = self.capacity();

@@ -12,10 +12,7 @@ use super::{
     Pool, //
 };
 use crate::{
-    core::{
-        lent::Loan,
-        marks::Due, //
-    },
+    core::lent::Loan,
     dma, //
 };
 use core::{
@@ -27,7 +24,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// The most loans that are looked at in one go of a caller who wants a chunk.
+/// The most loans that are looked at in one round of the lock, and for a caller who wants a chunk.
 const GLANCE: u32 = 16;
 
 /// A buffer as who deals in pages sees it. Dropping it lets go of it, in any context but NMI.
@@ -97,26 +94,31 @@ impl<'pool> Buffer<'pool> {
             since: now(),
         };
         let page = shared.page_of(index);
-        if shared.geometry.chunks() != 1 || !shared.guarded.lock().lent.has_room() {
+        if shared.geometry.chunks() != 1 {
             return Err(Self::new(shared, index));
         }
         // SAFETY: We own the chunk, so its page is there and stays.
         let Some(page) = (unsafe { shared.pages.share(page) }) else {
             return Err(Self::new(shared, index));
         };
-        // There is room: it is for all chunks.
-        let first = {
+        // INVARIANT: `share` gave a reference, and the buffer is the one chunk of its page.
+        let page = PageRef { page, len };
+        let (lent, first) = {
             let mut guarded = shared.guarded.lock();
-            // The receipt is for owners who have nothing else; here the page's reference count tells.
-            shared.slots.lend(index);
-            guarded.lent.push(loan);
-            guarded.lent.len() == 1
+            let lent = guarded.lent.push(loan);
+            if lent {
+                // The receipt is for owners who have nothing else; here the page's reference count tells.
+                shared.slots.lend(index);
+            }
+            (lent, guarded.lent.len() == 1)
         };
+        if !lent {
+            return Err(Self::new(shared, index));
+        }
         if first {
             shared.background.look_later();
         }
-        // INVARIANT: `share` gave a reference, and the buffer is the one chunk of its page.
-        Ok(PageRef { page, len })
+        Ok(page)
     }
 }
 
@@ -133,32 +135,43 @@ impl Pool<'_> {
 impl Shared {
     /// Takes home what came back of the loans, looking at `most` of them at the most.
     pub(super) fn reap(&self, most: u32) -> u32 {
-        let most = most.min(self.guarded.lock().lent.len());
-        (0..most).filter(|_| self.reap_one()).count() as u32
+        let mut left = most.min(self.guarded.lock().lent.len());
+        let mut home = 0;
+        while left > 0 {
+            let some = left.min(GLANCE);
+            home += self.reap_some(some);
+            left -= some;
+        }
+        home
     }
 
     /// The same, a few, for who needs a chunk now.
     pub(super) fn glance(&self) -> u32 {
-        self.reap(GLANCE)
+        self.reap_some(GLANCE)
     }
 
-    /// Looks at the oldest loan: takes it home, or puts it back at the end.
-    fn reap_one(&self) -> bool {
-        let due: Due = {
+    /// Looks at the `most` oldest loans, with interrupts off: takes each home, or puts it back at the end.
+    fn reap_some(&self, most: u32) -> u32 {
+        let mut home = 0;
+        let due = {
             let mut guarded = self.guarded.lock();
-            let Some(loan) = guarded.lent.pop() else {
-                return false;
-            };
-            // SAFETY: A chunk that is lent is used, so its page is there and stays.
-            if unsafe { self.pages.is_shared(self.page_of(loan.index)) } {
-                guarded.lent.push(loan);
-                return false;
+            for _ in 0..most.min(guarded.lent.len()) {
+                let Some(loan) = guarded.lent.pop() else {
+                    break;
+                };
+                // SAFETY: A chunk that is lent is used, so its page is there and stays.
+                if unsafe { self.pages.is_shared(self.page_of(loan.index)) } {
+                    guarded.lent.push(loan);
+                    continue;
+                }
+                self.slots.repay(loan.index);
+                guarded.depot.push(loan.index);
+                home += 1;
             }
-            self.slots.repay(loan.index);
-            guarded.push(loan.index)
+            guarded.risen()
         };
         self.background.start(due);
-        true
+        home
     }
 
     /// Gives up what is lent still: the memory belongs to the stack from now on, which frees it with
