@@ -332,7 +332,7 @@ impl Geometry {
             }
             // A run is a chunk.
             // CAST: Widens, or keeps as it is.
-            _ => self.offset_in_window(self.chunk_of(run)) as u64,
+            _ => self.offset(self.chunk_of(run)) as u64,
         }
     }
 

@@ -345,12 +345,6 @@ impl Shared {
         &self.dev
     }
 
-    /// The index of a chunk of a page.
-    #[inline]
-    pub(super) fn index(&self, page: u32, chunk: u32) -> u32 {
-        page.wrapping_shl(self.geometry.layout().chunk_bits()) | chunk
-    }
-
     /// The page of a chunk.
     #[inline]
     pub(super) fn page_of(&self, index: u32) -> u32 {
