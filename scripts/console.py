@@ -2,9 +2,11 @@
 """Finds in a console's log what tells of a fault in the kernel. console.py LOG: prints the first such line, and fails.
 
 What a test expects is a refusal, an error code, a counter, and not such a line. The exception is DMA that an IOMMU is
-to stop: the suite that has a card do that names the lines that it provokes.
+to stop: the suite that has a card do that names the lines that it provokes. And a data race counts if a module is on
+one of the two stacks: the kernel races with itself too.
 """
 
+import itertools
 import pathlib
 import re
 import sys
@@ -19,10 +21,21 @@ FAULTS = re.compile(
 )
 
 
+IN_A_MODULE = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+ \[\w+\]")
+
+
+def is_the_kernels_race(lines):
+    """Whether these begin with a report of KCSAN in which no module is."""
+    if "BUG: KCSAN: " not in lines[0]:
+        return False
+    report = itertools.takewhile(lambda line: "Reported by Kernel Concurrency Sanitizer" not in line, lines)
+    return not any(map(IN_A_MODULE.search, report))
+
+
 def fault(lines, provoked=None):
     """The first faulty line and what stands about it, or None. Lines that `provoked` matches are none."""
     for at, line in enumerate(lines):
-        if FAULTS.search(line) and not (provoked and re.search(provoked, line)):
+        if FAULTS.search(line) and not (provoked and re.search(provoked, line)) and not is_the_kernels_race(lines[at:]):
             return line.strip(), lines[max(0, at - 3) : at + 30]
     return None
 

@@ -27,6 +27,7 @@ LAB_STOCK=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_kernel_key)
 # These are there if somebody asked for them.
 LAB_RT=$LAB_CACHE/rt-$LAB_SERIES-$(lab_kernel_key)
 LAB_DEBUG=$LAB_CACHE/debug-$LAB_SERIES-$(lab_kernel_key provision-debug debug.config)
+LAB_KCSAN=$LAB_CACHE/kcsan-$LAB_SERIES-$(lab_kernel_key provision-kcsan kcsan.config debug.config)
 LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_kernel_key provision-uml)}
 LAB_VALGRIND=$LAB_CACHE/valgrind-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-valgrind})
 
@@ -38,8 +39,9 @@ LAB_CARGO=$LAB_OUT/cargo
 case ${MBPOOL_KERNEL:-stock} in
 stock) LAB_KERNEL=$LAB_STOCK ;;
 debug) LAB_KERNEL=$LAB_DEBUG LAB_OUT=$LAB_OUT/debug ;;
+kcsan) LAB_KERNEL=$LAB_KCSAN LAB_OUT=$LAB_OUT/kcsan ;;
 rt) LAB_KERNEL=$LAB_RT LAB_OUT=$LAB_OUT/rt ;;
-*) printf 'MBPOOL_KERNEL=%s: there are stock, debug and rt\n' "$MBPOOL_KERNEL" >&2; exit 1 ;;
+*) printf 'MBPOOL_KERNEL=%s: there are stock, debug, kcsan and rt\n' "$MBPOOL_KERNEL" >&2; exit 1 ;;
 esac
 
 say() { printf '%s\n' "$*"; }

@@ -4,6 +4,7 @@
  */
 
 #include <linux/irq_work.h>
+#include <linux/smp.h>
 #include <linux/types.h>
 
 #include "faults.h"
@@ -39,4 +40,10 @@ void mbpool_planted_in_hardirq(void (*func)(void *arg), void *arg)
 
 	irq_work_queue(&from.work);
 	irq_work_sync(&from.work);
+}
+
+/* Runs a function on all CPUs at once, with interrupts off. */
+void mbpool_planted_on_each_cpu(void (*func)(void *arg), void *arg)
+{
+	on_each_cpu(func, arg, true);
 }

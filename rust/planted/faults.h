@@ -6,5 +6,6 @@
 
 u32 mbpool_planted_entry(unsigned int index);
 void mbpool_planted_in_hardirq(void (*func)(void *arg), void *arg);
+void mbpool_planted_on_each_cpu(void (*func)(void *arg), void *arg);
 
 #endif

@@ -7,8 +7,20 @@
 //! the first report a checker may be silent. Never load this into a machine that is wanted.
 
 use core::{
-    hint::black_box,
-    mem, //
+    cell::UnsafeCell,
+    hint::{
+        black_box,
+        spin_loop, //
+    },
+    mem,
+    sync::atomic::{
+        AtomicU32,
+        Ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        }, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -44,6 +56,9 @@ const FAULTS: &[fn(&Device<'_>) -> Result] = &[
     a_sum_that_overflows,
     an_assertion,
     an_index_too_far,
+    a_counter_without_a_lock,
+    a_turn_given_without_order,
+    no_race,
 ];
 
 kernel::module_pci_driver! {
@@ -138,6 +153,7 @@ fn locks_in_two_orders(dev: &Device<'_>) -> Result {
 extern "C" {
     fn mbpool_planted_entry(index: c_uint) -> u32;
     fn mbpool_planted_in_hardirq(function: unsafe extern "C" fn(*mut c_void), arg: *mut c_void);
+    fn mbpool_planted_on_each_cpu(function: unsafe extern "C" fn(*mut c_void), arg: *mut c_void);
 }
 
 /// # Safety
@@ -208,6 +224,74 @@ fn an_assertion(_: &Device<'_>) -> Result {
 fn an_index_too_far(_: &Device<'_>) -> Result {
     // SAFETY: None. That is the fault.
     pr_info!("{}\n", unsafe { mbpool_planted_entry(black_box(9)) });
+    Ok(())
+}
+
+/// How often each CPU takes its turn: one access in some is watched.
+const ROUNDS: u32 = 2000;
+
+/// # Safety
+///
+/// `counter` points to a `u32`.
+unsafe extern "C" fn count(counter: *mut c_void) {
+    // Long, as the others may begin late.
+    for _ in 0..100 * ROUNDS {
+        // SAFETY: Only that it points there. That others do the same meanwhile is the fault.
+        unsafe { *black_box(counter.cast::<u32>()) += 1 };
+    }
+}
+
+/// CPUs add to a counter, and nobody has locked it.
+fn a_counter_without_a_lock(_: &Device<'_>) -> Result {
+    let mut counter = 0u32;
+    // SAFETY: The counter is there until the function has returned.
+    unsafe { mbpool_planted_on_each_cpu(count, (&raw mut counter).cast()) };
+    Ok(())
+}
+
+/// What two CPUs have in turn.
+#[derive(Default)]
+struct Shared {
+    cpus: AtomicU32,
+    turn: AtomicU32,
+    word: UnsafeCell<u32>,
+}
+
+/// # Safety
+///
+/// `shared` points to a [`Shared`].
+unsafe extern "C" fn take_turns<const IN_ORDER: bool>(shared: *mut c_void) {
+    // SAFETY: As the caller promises.
+    let shared = unsafe { &*shared.cast_const().cast::<Shared>() };
+    let me = shared.cpus.fetch_add(1, Relaxed);
+    for _ in 0..if me < 2 { ROUNDS } else { 0 } {
+        while shared.turn.load(Acquire) != me {
+            spin_loop();
+        }
+        // SAFETY: It is our turn. But what the other did before it said so need not be done if it said it without
+        // order. That is the fault.
+        unsafe { *shared.word.get() += 1 };
+        shared
+            .turn
+            .store(1 - me, if IN_ORDER { Release } else { Relaxed });
+    }
+}
+
+/// A CPU says that it is done with a word, in a way that the word may come after.
+fn a_turn_given_without_order(_: &Device<'_>) -> Result {
+    let shared = Shared::default();
+    let arg = (&raw const shared).cast_mut().cast();
+    // SAFETY: It is there until the function has returned.
+    unsafe { mbpool_planted_on_each_cpu(take_turns::<false>, arg) };
+    Ok(())
+}
+
+/// No fault: atomics alone, and a word that atomics give from one to the other. Nothing is to be said of it.
+fn no_race(_: &Device<'_>) -> Result {
+    let shared = Shared::default();
+    let arg = (&raw const shared).cast_mut().cast();
+    // SAFETY: It is there until the function has returned.
+    unsafe { mbpool_planted_on_each_cpu(take_turns::<true>, arg) };
     Ok(())
 }
 
