@@ -48,21 +48,20 @@ SOUND = """\
 [   10.1] guest: exit status 0
 """
 
-RACE = """\
-[    4.1] BUG: KCSAN: data-race in __mod_timer / run_timer_softirq
 
-[    4.1] write to 0xffffffff82a4b000 of 8 bytes by interrupt on cpu 1:
-[    4.1]  run_timer_softirq+0x3e/0x1d0
-[    4.1]  handle_softirqs+0x12a/0x2c0
+OURS = "_RNvMs_3abc [mbpool]"
 
-[    4.1] read to 0xffffffff82a4b000 of 8 bytes by task 77 on cpu 0:
-[    4.1]  __mod_timer+0x10c/0x4b0
-[    4.1]  insmod+0x1/0x2
 
-[    4.1] Reported by Kernel Concurrency Sanitizer on:
-[    4.1] CPU: 0 UID: 0 PID: 77 Comm: insmod Tainted: G           O
-[    4.1]  somewhere_else+0x1/0x2 [mbpool]
-"""
+def race(*accesses):
+    """KCSAN's report of these accesses, each with its stack."""
+    lines = ["[    4.1] BUG: KCSAN: data-race in f / g", "[    4.1] "]
+    for access, stack in zip(accesses[::2], accesses[1::2]):
+        lines += [f"[    4.1] {access} to 0xff11000005a5dea8 of 4 bytes by task 77 on cpu 1:"]
+        for function in stack:
+            name, *module = function.split()
+            lines += [" ".join([f"[    4.1]  {name}+0xaf/0x220", *module])]
+        lines += ["[    4.1] "]
+    return [*lines, "[    4.1] Reported by Kernel Concurrency Sanitizer on:", "[    4.1]  f+0x1/0x2 [mbpool]"]
 
 
 class Console(unittest.TestCase):
@@ -76,12 +75,15 @@ class Console(unittest.TestCase):
         self.assertIsNotNone(fault([line], r"DMAR: \[DMA Write .* Request device \[00:02\.0\]"))
         self.assertIsNotNone(fault([line, "BUG: x"], "DMAR"))
 
-    def test_a_race_counts_where_a_module_is_in_it(self):
-        report = RACE.splitlines()
-        self.assertIsNone(fault(report))
-        self.assertIsNotNone(fault([*report, "BUG: x"]))
-        for at in 4, 8:
-            self.assertIsNotNone(fault([*report[:at], "[    4.1]  _RNvMs_3abc+0x1f/0x20 [mbpool]", *report[at:]]))
+    def test_a_race_counts_if_a_module_made_an_access_without_a_mark(self):
+        for marked in "read (marked)", "read-write (marked, reordered)":
+            self.assertIsNone(fault(race("write", ["f", OURS], "read (reordered)", ["g", OURS])))
+            self.assertIsNone(fault(race(marked, [OURS], "read-write", ["f", OURS])))
+            self.assertIsNotNone(fault(race(marked, ["f"], "read", [OURS])))
+            self.assertIsNotNone(fault(race("write (reordered)", [OURS, "f"], marked, [OURS])))
+        self.assertIsNotNone(fault(race("race at unknown origin, with read", [OURS])))
+        self.assertIsNotNone(fault([*race("write", ["f"], "read", ["g"]), "BUG: x"]))
+        self.assertIsNotNone(fault(race("write", ["f"], "read", ["g"])[:-2]))
 
     def test_a_sound_boot_is_quiet(self):
         self.assertIsNone(fault(SOUND.splitlines()))
