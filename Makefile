@@ -49,6 +49,7 @@ help: ## this list
 	@echo
 	@echo "  MBPOOL_CACHE=DIR   where the lab is kept (now: $${MBPOOL_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/mbpool})"
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
+	@echo "  MBPOOL_KERNEL=NAME what make test SUITES=... runs on: stock, debug, kcsan (data races), rt"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
 .PHONY: modules demo test test-debug bench check stress fuzz vm lab help
