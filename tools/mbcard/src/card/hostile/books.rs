@@ -52,6 +52,12 @@ fn nexts(handle: u32) -> impl Iterator<Item = u32> {
         .map(move |trips| handle.wrapping_add(trips))
 }
 
+/// Whether a word may be the handle of a buffer's first trip, which the card has not seen: trips are counted from 1 on, in
+/// eight bits at least where this card is used.
+fn is_first(word: u32) -> bool {
+    word & 0xff == 1
+}
+
 /// See the head of the file.
 #[derive(Clone, Debug, Default)]
 pub struct Books {
@@ -139,8 +145,8 @@ impl Books {
 
     /// Whether the driver may take the word for a buffer of the group.
     pub fn may_pass(&self, group: usize, word: u32) -> bool {
-        let group = self.groups.get(group);
-        group.is_some_and(|group| group.held.contains_key(&word) || group.due.contains(&word))
+        let is_ours = |group: &Group| group.held.contains_key(&word) || group.due.contains(&word);
+        is_first(word) || self.groups.get(group).is_some_and(is_ours)
     }
 
     /// What was returned, the last one first.
@@ -257,6 +263,18 @@ mod tests {
         assert_eq!(books.returned(1, 3).map(|entry| entry.handle), Some(8));
         books.forget(1);
         assert!(!books.may_pass(1, 10) && books.returned(1, 0).is_none());
+    }
+
+    /// The driver may have taken a buffer that it never gave before, and given it since.
+    #[test]
+    fn what_may_be_a_first_trip_may_pass() {
+        let books = Books::default();
+        for word in [1, 0x101, 0x5000_0001, 0xffff_ff01] {
+            assert!(books.may_pass(0, word), "{word:#x}");
+        }
+        for word in [0, 2, 0x100, 0x103, u32::MAX] {
+            assert!(!books.may_pass(0, word), "{word:#x}");
+        }
     }
 
     #[test]
