@@ -176,11 +176,13 @@ impl<H: Host> Card<H> {
             .filter(|group| group.is_enabled())
             .count();
         let chosen = self.steer.choose(frame, enabled).unwrap_or(0);
-        let mut groups = self.groups.iter_mut().filter(|group| group.is_enabled());
-        let group = groups.nth(chosen).ok_or(stats::RX_OFF)?;
+        let groups = self.groups.iter_mut().enumerate();
+        let mut groups = groups.filter(|(_, group)| group.is_enabled());
+        let (n, group) = groups.nth(chosen).ok_or(stats::RX_OFF)?;
         let delivered = group.deliver(&mut self.port, frame, |_| u32::from(length));
         group.returned.fire(&mut self.port);
-        delivered.map(|_| ())
+        self.hostile.returned_in_peace(n, &delivered?);
+        Ok(())
     }
 
     /// Does what can be done now: transmits, and raises what is armed and pending. To be called when a

@@ -37,7 +37,9 @@ struct Group {
     /// time it reads a word it may have. The driver counts the trips of a buffer in the lowest bits, and one up
     /// the stack between two to the card is a trip, too.
     due: HashSet<u32>,
-    /// Those of them that the card has returned already.
+    /// The handle under which each buffer was returned last before the card was hostile, by address.
+    before: HashMap<u64, u32>,
+    /// Those of the due ones that the card has returned already.
     foretold: HashSet<u32>,
     /// Buffers that the card does not return, less those handles; of the small ring and of the large one.
     withheld: [u32; 2],
@@ -74,6 +76,18 @@ impl Books {
         self.drop_held(group);
         if let Some(group) = self.groups.get_mut(group) {
             group.seen = seen;
+            // The driver may have any of them where the card does not see it.
+            let before = group.before.drain();
+            group
+                .due
+                .extend(before.flat_map(|(_, handle)| nexts(handle)));
+        }
+    }
+
+    /// The card, not being hostile, has returned a buffer.
+    pub fn returned_in_peace(&mut self, group: usize, entry: &FreeEntry) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.before.insert(entry.address, entry.handle);
         }
     }
 
@@ -263,6 +277,24 @@ mod tests {
         assert_eq!(books.returned(1, 3).map(|entry| entry.handle), Some(8));
         books.forget(1);
         assert!(!books.may_pass(1, 10) && books.returned(1, 0).is_none());
+    }
+
+    /// A stack may have had it when the card became hostile.
+    #[test]
+    fn what_was_returned_before_may_pass() {
+        let mut books = Books::default();
+        books.returned_in_peace(0, &entry(0x1000, 7));
+        books.returned_in_peace(0, &entry(0x1000, 19));
+        books.returned_in_peace(0, &entry(0x2000, 40));
+        books.begin(0, [0, 0]);
+        for word in [20, 21, 41, 42] {
+            assert!(books.may_pass(0, word), "{word}");
+            assert!(!books.may_pass(1, word), "{word}");
+        }
+        assert!(!books.may_pass(0, 8) && !books.may_pass(0, 19));
+        books.give(0, true, &[entry(0x1000, 20), entry(0x2000, 42)], 2);
+        assert!(books.may_pass(0, 20) && books.may_pass(0, 42));
+        assert!(!books.may_pass(0, 21) && !books.may_pass(0, 41));
     }
 
     /// The driver may have taken a buffer that it never gave before, and given it since.

@@ -97,6 +97,11 @@ impl Hostile {
         self.books.forget(group);
     }
 
+    /// A group has returned a buffer as a good card does.
+    pub fn returned_in_peace(&mut self, group: usize, entry: &FreeEntry) {
+        self.books.returned_in_peace(group, entry);
+    }
+
     /// The driver was told that a frame was sent.
     pub fn completed(&mut self, cookie: u32) {
         self.books.completed(cookie);
