@@ -257,9 +257,6 @@ def merged(directory, about, results, order):
         machine["about"] = about
     file = directory / "results.json"
     earlier = json.loads(file.read_text()) if file.exists() else {"machines": {}}
-    for machine in earlier["machines"].values():
-        # It was said once for all.
-        machine.setdefault("about", earlier.get("about"))
     found = {**earlier["machines"], **results}
     return {name: found[name] for name in order if name in found}
 
