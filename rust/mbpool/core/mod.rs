@@ -12,7 +12,7 @@
 //! - [`handle`]: a chunk's number, its generation and the caller's bits in 32 bits.
 //! - [`quota`]: what a client of a shared pool asks for; [`account`]: what it has; [`ledger`]: who of all
 //!   of them may take a chunk.
-//! - [`slots`]: one state word for each chunk: absent, free, used, lent, on card; [`own`]: what is on the
+//! - [`slots`]: one state word for each chunk: free, used, lent, on card; [`own`]: what is on the
 //!   card for one owner.
 //! - [`lent`]: which chunks went up a stack as pages.
 //! - [`marks`]: at which numbers of free chunks something is to be done.
