@@ -459,6 +459,8 @@ impl Pages {
         };
         match self.backing {
             Backing::Coherent => barrier(direction),
+            // The DMA API knows no mapping of no bytes, and DMA_API_DEBUG says so.
+            Backing::Streaming(_) if len == 0 => {}
             Backing::Streaming(mapped) => {
                 let dev = as_raw(&self.master);
                 let dir: bindings::dma_data_direction = mapped.into();
