@@ -182,7 +182,7 @@ pub(crate) struct Fresh {
 ///
 /// - What belongs to a page, in all arrays, changes only while all chunks of the page are absent and
 ///   nobody looks at one under RCU, by whoever has the page reserved in the depot.
-/// - All is filled before any chunk of the page is seen to be other than absent, with where the page lies: `size`
+/// - All is filled before any chunk of the page can be popped, with where the page lies: `size`
 ///   bytes that were allocated for `master`; if the backing is streaming, by mapping in its direction the
 ///   machine pages at the entry of `pages`, to which we hold a reference.
 /// - A page that is there stays until [`Pages::free`].
@@ -402,13 +402,13 @@ impl Pages {
     ///
     /// # Safety
     ///
-    /// The caller has seen the chunk `index` when it was not absent, which was ordered before this
+    /// The caller has popped the chunk `index`, or seen that it had an owner, which was ordered before this
     /// call, and its page stays while the address is used: the chunk has an owner, or we are in the
     /// RCU read-side section in which it was seen.
     #[inline]
     pub(crate) unsafe fn cpu(&self, index: u32) -> NonNull<u8> {
         let run = self.spacing.run_of(index);
-        // SAFETY: The chunk is or was not absent, so it is one, and there is an entry for each run; by the type
+        // SAFETY: The chunk has or had an owner, so it is one, and there is an entry for each run; by the type
         // invariant it is filled and not being written. What was subtracted when the page was filled comes
         // back, so the sum points into the page.
         // CAST: As in `fill`.

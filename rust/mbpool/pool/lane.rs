@@ -80,7 +80,7 @@ impl<'pool> View<'pool> {
     /// `index` is that of a chunk which is free and the caller's.
     #[inline]
     unsafe fn post_free(&self, index: u32) -> Posted {
-        // SAFETY: A chunk that is free is not absent, so its page is there, and it stays while the chunk is
+        // SAFETY: The chunk came out of the depot, so its page is there, and it stays while the chunk is
         // the caller's.
         let dma = unsafe { self.addresses.get(index) };
         // SAFETY: The chunk is one of the pool.

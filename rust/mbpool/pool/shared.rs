@@ -260,7 +260,7 @@ pub(crate) struct BadHandles {
 ///
 /// # Invariants
 ///
-/// An index is in the depot if its slot is free, and not if it is used or on card, but for the moments
+/// An index is in the depot if its slot is free and its page there, and not if it is used or on card, but for the moments
 /// between the two steps of an operation, during which the operation's caller alone knows the index.
 #[pin_data]
 pub(crate) struct Shared {
@@ -359,7 +359,7 @@ impl Shared {
     /// that it has.
     #[inline]
     pub(super) unsafe fn locate(&self, index: u32) -> (NonNull<u8>, DmaAddress) {
-        // SAFETY: The chunk is or was not absent, so its page is there and stays.
+        // SAFETY: The chunk has or had an owner, so its page is there and stays.
         unsafe { (self.pages.cpu(index), self.pages.dma(index)) }
     }
 
