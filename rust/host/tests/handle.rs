@@ -40,7 +40,7 @@ fn layout(pages: u32, size: usize, high_bits: u32, low_bits: u32) -> Layout {
 fn generation_takes_what_is_left() {
     // (pages, chunk size, high, low) -> (chunk bits, generation bits)
     for (pages, size, high, low, chunk, generation) in [
-        (1, 4096, 0, 0, 0, 21), // 32 are left, a state word has room for 29
+        (1, 4096, 0, 0, 0, 21), // 32 are left, a state word has room for 21
         (1, 4096, 1, 0, 0, 21),
         (1, 4096, 2, 1, 0, 21),
         (2, 4096, 0, 0, 0, 21),

@@ -37,10 +37,10 @@ struct Group {
     /// time it reads a word it may have. The driver counts the trips of a buffer in the lowest bits, and one up
     /// the stack between two to the card is a trip, too.
     due: HashSet<u32>,
+    /// Those of them that the card has returned already.
+    foretold: HashSet<u32>,
     /// The handle under which each buffer was returned last before the card was hostile, by address.
     before: HashMap<u64, u32>,
-    /// Those of the due ones that the card has returned already.
-    foretold: HashSet<u32>,
     /// Buffers that the card does not return, less those handles; of the small ring and of the large one.
     withheld: [u32; 2],
     /// What is returned later.
