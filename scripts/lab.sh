@@ -26,8 +26,8 @@ lab_kernel_key() { lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provisio
 LAB_STOCK=$LAB_CACHE/kernel-$LAB_SERIES-$(lab_kernel_key)
 # These are there if somebody asked for them.
 LAB_RT=$LAB_CACHE/rt-$LAB_SERIES-$(lab_kernel_key)
-LAB_DEBUG=$LAB_CACHE/debug-$LAB_SERIES-$(lab_kernel_key provision-debug debug.config)
-LAB_KCSAN=$LAB_CACHE/kcsan-$LAB_SERIES-$(lab_kernel_key provision-kcsan kcsan.config debug.config)
+LAB_DEBUG=$LAB_CACHE/debug-$LAB_SERIES-$(lab_kernel_key provision-debug machine.config debug.config)
+LAB_KCSAN=$LAB_CACHE/kcsan-$LAB_SERIES-$(lab_kernel_key provision-debug machine.config kcsan.config)
 LAB_UML=${LAB_UML:-$LAB_CACHE/uml-$LAB_SERIES-$(lab_kernel_key provision-uml)}
 LAB_VALGRIND=$LAB_CACHE/valgrind-$(lab_key "$LAB_SCRIPTS"/{provision-root,root-packages,provision-valgrind})
 
