@@ -103,6 +103,8 @@ impl pci::Driver for Mbnic {
 }
 
 /// Makes the queues, their pools and their rings, as the module's parameters want them.
+// Out of line, as `receiver`, so that what it has on the stack is gone when the interface is registered.
+#[inline(never)]
 fn configure<'bound>(card: Arc<Card<'bound>>) -> Result<net::Config<Port<'bound>>> {
     let wanted = module_parameters::groups.value();
     let size = module_parameters::ring.value();
@@ -131,11 +133,11 @@ fn configure<'bound>(card: Arc<Card<'bound>>) -> Result<net::Config<Port<'bound>
     let tx = tx::Shared::new(card.clone(), size)?;
     let mut rx = KVec::with_capacity(groups, GFP_KERNEL)?;
     let mut counters = KVec::with_capacity(groups, GFP_KERNEL)?;
-    for (number, &name) in GROUP_NAMES.iter().enumerate().take(groups) {
-        let group = rx::Group::new(card.clone(), number, &config, load.clone())?;
+    for number in 0..groups {
+        rx.push(receiver(&card, number, &config, &load)?, GFP_KERNEL)?;
+    }
+    for (group, _) in &rx {
         counters.push(group.counters(), GFP_KERNEL)?;
-        let vector = number;
-        rx.push((group, net::Line { vector, name }), GFP_KERNEL)?;
     }
     let line = |vector, name| net::Line { vector, name };
     Ok(net::Config {
@@ -156,6 +158,22 @@ fn configure<'bound>(card: Arc<Card<'bound>>) -> Result<net::Config<Port<'bound>
             missed: Atomic::new(0),
         },
     })
+}
+
+/// A receive group and its interrupt.
+#[inline(never)]
+fn receiver<'bound>(
+    card: &Arc<Card<'bound>>,
+    number: usize,
+    config: &rx::Config,
+    load: &Arc<Load>,
+) -> Result<(rx::Group<'bound>, net::Line)> {
+    let line = net::Line {
+        vector: number,
+        name: GROUP_NAMES.get(number).ok_or(EINVAL)?,
+    };
+    let group = rx::Group::new(card.clone(), number, config, load.clone())?;
+    Ok((group, line))
 }
 
 /// The interface: what the queues share.

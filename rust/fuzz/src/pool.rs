@@ -5,7 +5,10 @@
 
 use super::bytes::Bytes;
 use mbpool_host::ground::{
-    depot::Depot,
+    depot::{
+        Depot,
+        Tables, //
+    },
     geometry::{
         Geometry,
         Request, //
@@ -128,7 +131,7 @@ impl<'slots> Pool<'slots> {
         Self {
             geometry,
             slots,
-            depot: Depot::new(&geometry).expect("memory"),
+            depot: Depot::new(&geometry, Tables::new(&geometry).expect("memory")),
             caches: [cache(first), cache(first + 1)],
             chunks: vec![nothing; geometry.indices() as usize],
             reserved: BTreeSet::new(),

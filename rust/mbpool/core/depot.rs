@@ -80,16 +80,22 @@ pub struct Depot {
     popped: u64,
 }
 
-impl Depot {
-    /// A depot with no page.
+/// What a depot wants memory for. Apart from it, so that it is made where it will be, with nothing left that can
+/// fail: as a result it would be on the kernel's stack, a kilobyte for each hand that it goes through.
+pub struct Tables {
+    heights: Array<u32>,
+    stacks: Array<u16>,
+    partial: PageSet,
+    absent: PageSet,
+}
+
+impl Tables {
+    /// The tables of a depot with no page.
     pub fn new(geometry: &Geometry) -> Result<Self, AllocError> {
         let pages = geometry.max_pages();
         let mut absent = PageSet::new(pages)?;
         (0..pages).for_each(|number| absent.insert(number));
-        // INVARIANT: All pages are absent.
         Ok(Self {
-            front: Magazine::new(),
-            packing: 0,
             heights: array_with(pages, |_| 0)?,
             // CAST: A chunk's number is below `MAX_CHUNKS_PER_PAGE`, which is 2 to the 16; what the gaps
             // between pages hold does not matter. The lowest are on top.
@@ -98,6 +104,22 @@ impl Depot {
             })?,
             partial: PageSet::new(pages)?,
             absent,
+        })
+    }
+}
+
+impl Depot {
+    /// A depot with no page.
+    #[inline]
+    pub fn new(geometry: &Geometry, tables: Tables) -> Self {
+        // INVARIANT: All pages are absent.
+        Self {
+            front: Magazine::new(),
+            packing: 0,
+            heights: tables.heights,
+            stacks: tables.stacks,
+            partial: tables.partial,
+            absent: tables.absent,
             current: NONE,
             chunk_bits: geometry.layout().chunk_bits(),
             chunks: geometry.chunks(),
@@ -110,7 +132,7 @@ impl Depot {
             least_free: 0,
             most_out: 0,
             popped: 0,
-        })
+        }
     }
 
     /// Free chunks.

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     config::Config,
     core::{
-        depot::Depot,
+        depot::{
+            Depot,
+            Tables, //
+        },
         geometry::Geometry,
         handle::{
             Handle,
@@ -294,8 +297,7 @@ impl Shared {
         pin_init::pin_init_scope(move || {
             let tide = config.tide;
             let marks = Marks::new(tide.low, tide.high);
-            let mut depot = Depot::new(geometry)?;
-            depot.mark(marks.fall(), marks.rise());
+            let tables = Tables::new(geometry)?;
             let lent = Lent::new(geometry, config.lending)?;
             let initial = geometry.initial_pages() * geometry.chunks();
             Ok(try_pin_init!(Self {
@@ -308,8 +310,12 @@ impl Shared {
                 slots: Slots::new(geometry)?,
                 pages: Pages::new(master, config.backing, geometry)?,
                 guarded <- new_irq_lock!(
-                    Guarded {
-                        depot,
+                    init!(Guarded {
+                        depot: {
+                            let mut depot = Depot::new(geometry, tables);
+                            depot.mark(marks.fall(), marks.rise());
+                            depot
+                        },
                         marks,
                         targets: Targets::default(),
                         claimant: None,
@@ -322,7 +328,7 @@ impl Shared {
                         grown: 0,
                         returned: 0,
                         failures: [0; gfp::KINDS],
-                    },
+                    }),
                     "mbpool::depot"
                 ),
                 grown <- new_condvar!("mbpool::grown"),

@@ -6,7 +6,10 @@
 #![allow(dead_code)]
 
 use mbpool_host::ground::{
-    depot::Depot,
+    depot::{
+        Depot,
+        Tables, //
+    },
     geometry::{
         Geometry,
         Request, //
@@ -117,7 +120,7 @@ impl Parts {
         Self {
             geometry,
             slots: Slots::new(&geometry).expect("memory"),
-            depot: Depot::new(&geometry).expect("memory"),
+            depot: Depot::new(&geometry, Tables::new(&geometry).expect("memory")),
         }
     }
 
