@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Looking for leaked memory, in the guest of a kernel that has kmemleak on. Sourced.
+# Looking for what was left behind, in the guest of a kernel that has kmemleak and DMA_API_DEBUG on. Sourced.
 
 KMEMLEAK=/sys/kernel/debug/kmemleak
 
@@ -20,3 +20,7 @@ kmemleak_scan() {
 	echo scan >"$KMEMLEAK"
 	cat "$KMEMLEAK"
 }
+
+nothing_leaked() { [ -z "$(kmemleak_scan | tee /dev/stderr)" ]; }
+
+nothing_mapped() { ! grep -E '^(faux_driver mbpool|mbpool_test|mbnic|mbedu) ' /sys/kernel/debug/dma-api/dump; }
