@@ -10,3 +10,9 @@ for kind in failslab fail_page_alloc; do
 done
 echo N >/sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem
 echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
+
+# But for what kmemleak allocates to know what was: each allocation would be two.
+for cache in /sys/kernel/slab/*/; do
+	[[ $cache = */kmemleak_* ]] || echo 1 >"$cache/failslab"
+done
+echo Y >/sys/kernel/debug/failslab/cache-filter
