@@ -109,7 +109,7 @@ impl Tables {
 }
 
 impl Depot {
-    /// A depot with no page.
+    /// A depot with no page. The tables are those for this geometry.
     #[inline]
     pub fn new(geometry: &Geometry, tables: Tables) -> Self {
         // INVARIANT: All pages are absent.
