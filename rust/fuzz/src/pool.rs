@@ -131,7 +131,7 @@ impl<'slots> Pool<'slots> {
         Self {
             geometry,
             slots,
-            depot: Depot::new(&geometry, Tables::new(&geometry).expect("memory")),
+            depot: Depot::new(Tables::new(&geometry).expect("memory")),
             caches: [cache(first), cache(first + 1)],
             chunks: vec![nothing; geometry.indices() as usize],
             reserved: BTreeSet::new(),

@@ -87,6 +87,8 @@ pub struct Tables {
     stacks: Array<u16>,
     partial: PageSet,
     absent: PageSet,
+    chunk_bits: u32,
+    chunks: u32,
 }
 
 impl Tables {
@@ -104,14 +106,16 @@ impl Tables {
             })?,
             partial: PageSet::new(pages)?,
             absent,
+            chunk_bits: geometry.layout().chunk_bits(),
+            chunks: geometry.chunks(),
         })
     }
 }
 
 impl Depot {
-    /// A depot with no page. The tables are those for this geometry.
+    /// A depot with no page.
     #[inline]
-    pub fn new(geometry: &Geometry, tables: Tables) -> Self {
+    pub fn new(tables: Tables) -> Self {
         // INVARIANT: All pages are absent.
         Self {
             front: Magazine::new(),
@@ -121,8 +125,8 @@ impl Depot {
             partial: tables.partial,
             absent: tables.absent,
             current: NONE,
-            chunk_bits: geometry.layout().chunk_bits(),
-            chunks: geometry.chunks(),
+            chunk_bits: tables.chunk_bits,
+            chunks: tables.chunks,
             present: 0,
             total: 0,
             paged: 0,

@@ -312,7 +312,7 @@ impl Shared {
                 guarded <- new_irq_lock!(
                     init!(Guarded {
                         depot: {
-                            let mut depot = Depot::new(geometry, tables);
+                            let mut depot = Depot::new(tables);
                             depot.mark(marks.fall(), marks.rise());
                             depot
                         },

@@ -120,7 +120,7 @@ impl Parts {
         Self {
             geometry,
             slots: Slots::new(&geometry).expect("memory"),
-            depot: Depot::new(&geometry, Tables::new(&geometry).expect("memory")),
+            depot: Depot::new(Tables::new(&geometry).expect("memory")),
         }
     }
 
