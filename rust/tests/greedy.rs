@@ -140,7 +140,8 @@ fn the_fourth_gets_its_minimum_and_the_rest_divide_by_weight(on: &Fixture<'_>) -
             }
         }
         for (one, sum) in all.iter().zip(&sums) {
-            sum.store(i64::try_from(one.sum * 1000 / one.rounds)?, Relaxed);
+            let each = (one.sum * 1000).checked_div(one.rounds).ok_or(ERANGE)?;
+            sum.store(i64::try_from(each)?, Relaxed);
         }
         Ok(())
     })?;
