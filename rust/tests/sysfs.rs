@@ -76,12 +76,18 @@ pub(crate) fn read(path: &str) -> Result<Text> {
 #[track_caller]
 pub(crate) fn number(pool: &str, file: &str) -> Outcome<u64> {
     let path = CString::try_from_fmt(fmt!("{SYSFS}/{pool}/{file}"))?;
-    let text = read(path.to_str().unwrap_or_default())?;
+    number_at(path.to_str().unwrap_or_default())
+}
+
+/// The number in a file, anywhere.
+#[track_caller]
+pub(crate) fn number_at(path: &str) -> Outcome<u64> {
+    let text = read(path)?;
     let line = text.as_str().strip_suffix('\n');
     line.and_then(|line| line.parse().ok()).ok_or_else(|| {
         Stop::failed(
             "one number and a newline",
-            fmt!("{file}: {}", text.as_str()),
+            fmt!("{path}: {}", text.as_str()),
         )
     })
 }

@@ -31,7 +31,9 @@ use kernel::{
             AtomicFlag,
             Relaxed, //
         },
-        Arc, //
+        new_mutex,
+        Arc,
+        Mutex, //
     }, //
 };
 
@@ -74,6 +76,9 @@ impl Large {
 pub(super) struct Later {
     #[pin]
     freed: IrqLock<Option<KBox<Large>>>,
+    /// Held by who gives pages back: whoever needs them waits for him.
+    #[pin]
+    draining: Mutex<()>,
     wanted: [AtomicFlag; CLASSES],
     #[pin]
     work: Work,
@@ -93,6 +98,7 @@ impl Later {
         };
         pin_init!(Self {
             freed <- new_irq_lock!(None, "mbpool::freed"),
+            draining <- new_mutex!((), "mbpool::draining"),
             wanted: [const { AtomicFlag::new(false) }; CLASSES],
             work <- work,
             counters,
@@ -124,13 +130,14 @@ impl Later {
         wanted.is_some_and(|wanted| wanted.xchg(false, Relaxed))
     }
 
-    /// Gives back now what was to be given back later. Answers how many buffers' pages that were. Process
-    /// context; may sleep.
+    /// Gives back now what was to be given back later; when this returns, all that was freed before is given back,
+    /// be it by another. Answers how many buffers' pages it gave back. Process context; may sleep.
     ///
     /// # Safety
     ///
     /// The device is bound.
     pub(super) unsafe fn drain(&self) -> usize {
+        let _draining = self.draining.lock();
         let mut list = self.freed.lock().take();
         let mut count = 0;
         while let Some(large) = list {

@@ -200,7 +200,7 @@ impl<'bound> Heap<'bound> {
     /// The flags go down to the page allocation. If the size's class is not there yet, it is made, if
     /// `gfp` has all of `GFP_KERNEL`; that sleeps. For anybody else it will be made in the background,
     /// and the buffer gets pages of its own meanwhile. When there is no memory, and the caller may
-    /// sleep, pages that no class needs are given back first.
+    /// sleep, pages that no class needs and those of buffers dropped before are given back first.
     ///
     /// # Errors
     ///
@@ -261,11 +261,14 @@ impl<'bound> Inner<'bound> {
                 return Ok(buffer);
             }
         };
+        let mut room = true;
         let buffer = loop {
             match pool.alloc(gfp) {
-                // What was given back may be too little for the kernel, or somebody else's by now, who
-                // is then further.
-                Err(_) if !pool.is_at_limit() && self.make_room(gfp) => {}
+                // Once in any case: what was about to be given back has been by then. And again, for that may be
+                // too little for the kernel, or somebody else's by now, who is then further.
+                Err(_) if room && Self::may_sleep(gfp) && !pool.is_at_limit() => {
+                    room = self.make_room();
+                }
                 result => break result?,
             }
         };
@@ -274,7 +277,7 @@ impl<'bound> Inner<'bound> {
 
     /// Allocates pages for one buffer.
     fn alloc_pages(&self, size: usize, gfp: Flags) -> Result<DmaSlice<'_>> {
-        if Kind::of(gfp) == Kind::Sleep {
+        if Self::may_sleep(gfp) {
             // Or who allocates and drops in a loop would have memory pile up.
             // SAFETY: The device is bound, as `'bound` says.
             unsafe { self.later.drain() };
@@ -283,20 +286,23 @@ impl<'bound> Inner<'bound> {
         let room = KBox::new_uninit(gfp & !__GFP_HIGHMEM)?;
         let given = page_align(size).ok_or(E2BIG)?;
         let page = match Page::coherent(self.master, given, gfp) {
-            Err(_) if self.make_room(gfp) => Page::coherent(self.master, given, gfp),
+            Err(_) if Self::may_sleep(gfp) && self.make_room() => {
+                Page::coherent(self.master, given, gfp)
+            }
             result => result,
         }?;
         let large = KBox::write(room, Large::new(page, given));
         Ok(DmaSlice::of_pages(&self.later, large, size))
     }
 
-    /// Gives back what the heap has and does not need, for a caller who may sleep and found no memory.
-    /// Answers whether there was anything.
+    fn may_sleep(gfp: Flags) -> bool {
+        Kind::of(gfp) == Kind::Sleep
+    }
+
+    /// Gives back what the heap has and does not need, and waits for others who do: when a caller found no
+    /// memory. Answers whether there was anything. Process context; may sleep.
     #[cold]
-    fn make_room(&self, gfp: Flags) -> bool {
-        if Kind::of(gfp) != Kind::Sleep {
-            return false;
-        }
+    fn make_room(&self) -> bool {
         // SAFETY: The device is bound, as `'bound` says.
         let freed = unsafe { self.later.drain() };
         let pools = self.pools.iter().filter_map(SetOnce::as_ref);

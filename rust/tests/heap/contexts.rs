@@ -58,6 +58,7 @@ tests![
     an_atomic_first_use_takes_pages_and_makes_the_class,
     a_prepared_class_serves_any_context,
     memory_runs_out_and_comes_back,
+    what_is_being_given_back_is_waited_for,
     two_that_need_a_class_at_once_make_one,
     buffers_have_one_owner,
 ];
@@ -218,6 +219,42 @@ fn memory_runs_out_and_comes_back(on: &Fixture<'_>) -> Outcome {
         all.pop();
         all.push(heap.alloc(2048, GFP_NOWAIT | QUIET)?, GFP_KERNEL)?;
     }
+    Ok(())
+}
+
+/// While the background gives pages back, who may sleep does not hear that there are none: he gets even the last.
+fn what_is_being_given_back_is_waited_for(on: &Fixture<'_>) -> Outcome {
+    let heap = Heap::new(on.narrow, HeapConfig::new(NAME))?;
+    let deferred = "/sys/devices/faux/mbpool_test_narrow/mbpool/heap/deferred";
+    let mut met = 0;
+    for _ in 0..10 {
+        let last = heap.alloc(1 << 20, GFP_KERNEL)?;
+        // Between two that go one stays: together they are nowhere as large as the last.
+        let (mut go, mut stay) = (KVVec::new(), KVVec::new());
+        while let Ok(buffer) = heap.alloc(2 * PAGE_SIZE, GFP_KERNEL | QUIET) {
+            go.push(buffer, GFP_KERNEL)?;
+            core::mem::swap(&mut go, &mut stay);
+        }
+        let all = u64::try_from(go.len() + 1)?;
+        check!(all > 100, "{all} buffers");
+        // An interrupt keeps the background from looking before all are there. What was dropped first goes last.
+        let mut last = Some(last);
+        run_in(Context::HardIrq, || {
+            drop(last.take());
+            while go.pop().is_some() {}
+            Ok(())
+        })?;
+        // It has begun when one is gone, and has all of them.
+        let left = loop {
+            match sysfs::number_at(deferred)? {
+                left if left < all => break left,
+                _ => core::hint::spin_loop(),
+            }
+        };
+        met += u32::from(left > 0);
+        drop(heap.alloc(1 << 20, GFP_KERNEL | QUIET)?);
+    }
+    pr_info!("# heap: met the background at work {met} times of 10\n");
     Ok(())
 }
 
