@@ -80,8 +80,9 @@ pub struct Depot {
     popped: u64,
 }
 
-/// What a depot wants memory for. Apart from it, so that it is made where it will be, with nothing left that can
-/// fail: as a result it would be on the kernel's stack, a kilobyte for each hand that it goes through.
+/// What a depot wants memory for, and the part of the geometry that goes with it. Apart from the depot, so that
+/// it is made where it will be, with nothing left that can fail: as a result it would be on the kernel's
+/// stack, a kilobyte for each hand that it goes through.
 pub struct Tables {
     heights: Array<u32>,
     stacks: Array<u16>,

@@ -264,8 +264,8 @@ impl<'bound> Inner<'bound> {
         let mut room = true;
         let buffer = loop {
             match pool.alloc(gfp) {
-                // Once in any case: what was about to be given back has been by then. And again, for that may be
-                // too little for the kernel, or somebody else's by now, who is then further.
+                // Once more whatever there was: another may have given back since. And as long as there was
+                // something, which may be too little for the kernel, or by now somebody's who is then further.
                 Err(_) if room && Self::may_sleep(gfp) && !pool.is_at_limit() => {
                     room = self.make_room();
                 }

@@ -228,7 +228,7 @@ fn what_is_being_given_back_is_waited_for(on: &Fixture<'_>) -> Outcome {
     let deferred = "/sys/devices/faux/mbpool_test_narrow/mbpool/heap/deferred";
     let mut met = 0;
     for _ in 0..10 {
-        let last = heap.alloc(1 << 20, GFP_KERNEL)?;
+        let mut last = Some(heap.alloc(1 << 20, GFP_KERNEL)?);
         // Between two that go one stays: together they are nowhere as large as the last.
         let (mut go, mut stay) = (KVVec::new(), KVVec::new());
         while let Ok(buffer) = heap.alloc(2 * PAGE_SIZE, GFP_KERNEL | QUIET) {
@@ -238,7 +238,6 @@ fn what_is_being_given_back_is_waited_for(on: &Fixture<'_>) -> Outcome {
         let all = u64::try_from(go.len() + 1)?;
         check!(all > 100, "{all} buffers");
         // An interrupt keeps the background from looking before all are there. What was dropped first goes last.
-        let mut last = Some(last);
         run_in(Context::HardIrq, || {
             drop(last.take());
             while go.pop().is_some() {}
