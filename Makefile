@@ -24,7 +24,7 @@ test: ## all tests, or SUITES="...": make check, the host's, the VM's with and w
 	@$(LAB)/in-root $(LAB)/test $(SUITES)
 
 test-debug: ## the VM's tests on a kernel with KASAN, lockdep, kmemleak and more, and faults that these must see
-	@MBPOOL_KERNEL=debug $(LAB)/in-root $(LAB)/test $(SUITES)
+	@MBPOOL_KERNEL=debug JOBS=$(or $(JOBS),$(shell nproc)) $(LAB)/in-root $(LAB)/test $(SUITES)
 
 bench: ## what it costs, beside its peers, into Documentation/performance; COMPARE="REV [REV]": two revisions
 	@$(LAB)/bench $(if $(COMPARE),--compare $(COMPARE))
@@ -50,6 +50,7 @@ help: ## this list
 	@echo "  MBPOOL_CACHE=DIR   where the lab is kept (now: $${MBPOOL_CACHE:-$${XDG_CACHE_HOME:-~/.cache}/mbpool})"
 	@echo "  MBPOOL_MIRROR=URL  the Debian archive to use (http://deb.debian.org/debian)"
 	@echo "  MBPOOL_KERNEL=NAME what make test SUITES=... runs on: stock, debug, kcsan (data races), rt"
+	@echo "  JOBS=N             suites at a time (1; make test-debug, which takes hours: one a processor)"
 	@echo "  scripts/vm --help  the VM, for a script of your own"
 
 .PHONY: modules demo test test-debug bench check stress fuzz vm lab help
