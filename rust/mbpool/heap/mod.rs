@@ -8,8 +8,9 @@
 //!
 //! # Locks
 //!
-//! `making` is a mutex, held while a class is made, which takes those of [`sysfs`](crate::sysfs). The
-//! lock of [`later`] is IRQ-safe and held for a few instructions; nothing is taken under it.
+//! `making` is a mutex, held while a class is made, which takes those of [`sysfs`](crate::sysfs). Of
+//! [`later`] there are a mutex, held while pages are given back, and under it an IRQ-safe lock for a few
+//! instructions, under which nothing is taken. Neither mutex is taken under the other.
 
 mod counters;
 mod later;
