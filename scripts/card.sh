@@ -9,7 +9,7 @@ CARD_PID='' CARD_DIR='' CARD_SOCKET='' CARD_CONTROL=''
 # card_start DIR OPTION...: a card with its log in DIR, ended with the script that started it. Its sockets
 # are $CARD_SOCKET, for QEMU, and $CARD_CONTROL, for commands; not in DIR, since a socket's name is 108 bytes at most.
 card_start() {
-	local log=$1/card.log tries=100
+	local log=$1/card.log tries=600
 	shift
 	CARD_DIR=$(mktemp -d /tmp/mbcard.XXXXXX)
 	CARD_SOCKET=$CARD_DIR/socket
