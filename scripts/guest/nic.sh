@@ -59,7 +59,7 @@ listen() {
 wait_for() {
 	local want=$1 got=
 	shift
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		got=$("$@")
 		[ "$got" = "$want" ] && return
 		sleep 0.05
