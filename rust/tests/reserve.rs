@@ -78,7 +78,7 @@ fn config(name: &'static CStr, chunks: u32) -> Config<'static> {
 
 /// As long as other threads may take for their part. Nobody waits for so long if all is well; if it is
 /// not, the test is to fail and not to hang.
-const PATIENCE: Delta = Delta::from_secs(10);
+const PATIENCE: Delta = Delta::from_secs(60);
 
 /// Waits until so many wait. A kernel thread does not see the file system, so not by what sysfs shows.
 fn wait_for<P: PoolRef>(reserve: &Reserve<P>, waiting: u32) -> Outcome {
@@ -350,7 +350,9 @@ fn who_gives_up_leaves_the_line_whole(on: &Fixture<'_>) -> Outcome {
                 }
                 return Ok(());
             }
-            wait_for(&reserve, number)?;
+            // Whoever is late stands in a line that is shorter by then.
+            let in_turn = || reserve.waiting() == number || gave_up.load(Relaxed) == 1;
+            check!(becomes(|| Ok(in_turn()))?);
             if number == gives_up {
                 // Until the others stand in line, too.
                 let soon = reserve.alloc_timeout(GFP_KERNEL, Delta::from_millis(500));
@@ -443,7 +445,9 @@ fn exhaust<'a>(hog: &'a Pool<'_>) -> Outcome<KVVec<Buffer<'a>>> {
 fn io_goes_on_without_memory(on: &Fixture<'_>) -> Outcome {
     const ROUNDS: u32 = 200;
 
-    let pool = Pool::new(on.narrow, config(c"io", 16383), GFP_KERNEL)?;
+    // One more than are set aside: it asks for a page each time, and should the system find one after all, there
+    // are still others who wait.
+    let pool = Pool::new(on.narrow, config(c"io", 5), GFP_KERNEL)?;
     let reserve = Reserve::new(&pool, 4)?;
     let hog = Pool::new(on.narrow, config(c"hog", 16383), GFP_KERNEL)?;
     let all = exhaust(&hog)?;
@@ -467,7 +471,7 @@ fn io_goes_on_without_memory(on: &Fixture<'_>) -> Outcome {
         ROUNDS * 8,
         pool.count().free
     );
-    check_eq!(pool.count().free, 0);
+    check!(pool.count().free <= 1);
     drop(all);
     Ok(())
 }
@@ -481,21 +485,31 @@ fn memory_that_comes_back_is_found(on: &Fixture<'_>) -> Outcome {
     )?;
     let all = exhaust(&hog)?;
     let kept = reserve.alloc(GFP_KERNEL)?;
-    // What nobody gives back to the pool, but to the system: the first in line asks again.
-    drop(all);
+    // What nobody gives back to the pool, but to the system: the first in line asks again. Until then it is on
+    // card, where the system does not get it back.
+    for buffer in all {
+        buffer.post();
+    }
     let gone = Atomic::new(0);
     check_eq!(hog.count().used, 0);
     let hog = kernel::new_mutex!(Some(hog));
     let hog = KBox::pin_init(hog, GFP_KERNEL)?;
     in_threads(2, |number| {
         if number == 0 {
-            drop(reserve.alloc_timeout(GFP_KERNEL, PATIENCE)?);
-            check_eq!(gone.load(Relaxed), 1);
-            return Ok(());
+            // Others may have given something to the system before.
+            let mut found = KVec::new();
+            loop {
+                found.push(reserve.alloc_timeout(GFP_KERNEL, PATIENCE)?, GFP_KERNEL)?;
+                if gone.load(Relaxed) == 1 {
+                    return Ok(());
+                }
+            }
         }
         sleep(250);
         gone.store(1, Relaxed);
-        drop(hog.lock().take());
+        if let Some(hog) = hog.lock().take() {
+            hog.reclaim_card();
+        }
         Ok(())
     })?;
     drop(kept);
@@ -610,8 +624,9 @@ fn none_of_64_threads_starves(on: &Fixture<'_>) -> Outcome {
     let pool = Pool::new(on.dev, config(c"fair", 8), GFP_KERNEL)?;
     let reserve = Reserve::new(&pool, 8)?;
     let rounds = contest("reserve", 10, || Ok(reserve.alloc(GFP_KERNEL)?))?;
-    // First come, first served: nobody gets much more than anybody else.
-    check!(rounds.least > 0 && rounds.most < rounds.least * 2);
+    // First come, first served: nobody gets much more than anybody else, but where a processor stands still
+    // with those who have a buffer.
+    check!(rounds.least > 0 && rounds.most < rounds.least * 2 + 8);
     sysfs::shows("fair", &[("reserve/current", 8), ("reserve/waiting", 0)])?;
     check!(sysfs::number("fair", "reserve/waits")? > 0);
     Ok(())

@@ -48,9 +48,10 @@ tests![
     a_minimum_being_gathered_is_not_given_back,
 ];
 
-/// Up to 64 pages of four chunks.
+/// Up to 64 pages of four chunks. Who joins waits for others however late they are.
 pub(crate) fn config(name: &CStr) -> Config<'_> {
-    Config::new(name, 1024).page_size(4096).max_pages(64)
+    let config = Config::new(name, 1024).page_size(4096).max_pages(64);
+    config.wait_ms(20_000)
 }
 
 /// Takes all that a client can get.

@@ -166,7 +166,7 @@ fn a_random_tenth_drains(on: &Fixture<'_>) -> Outcome {
         Ok(())
     };
     free_some(&mut buffers, 410)?;
-    sleep(100);
+    check!(becomes(|| Ok(sysfs::number("drain", "returned")? > 0))?);
     let at_once = sysfs::number("drain", "returned")?;
     free_some(&mut buffers, 205)?;
     for _ in 0..20_000 {

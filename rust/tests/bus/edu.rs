@@ -124,7 +124,7 @@ impl Engine<'_> {
         self.0.write32(target, TARGET);
         self.0.write32(u32::try_from(len)?, COUNT);
         self.0.write32(command | START, COMMAND);
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if self.0.read32(COMMAND) & START == 0 {
                 return Ok(());
             }

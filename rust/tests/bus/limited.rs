@@ -155,11 +155,12 @@ fn take_all(
         check!(is_marked(buffer.get(..NAME).unwrap_or_default(), name));
     }
 
-    // What comes back can be had again; of memory that short some may have been wanted back meanwhile.
+    // What comes back can be had again; of memory that short some may have been wanted back meanwhile, or be on
+    // its way, which who may not sleep does not wait for.
     buffers.truncate(most / 2);
     check_eq!(fill(&pool, &mut buffers, GFP_ATOMIC)?, ENOMEM);
     let again = buffers.len();
-    check!(again >= most - most / 8, "{again} of {most}");
+    check!(again + most / 8 + 32 >= most, "{again} of {most}");
 
     // And by others, when the pool gives it back.
     drop(buffers);

@@ -74,7 +74,7 @@ fn of_class(size: usize, file: &str) -> Outcome<u64> {
 
 /// Waits until a file of the heap shows `value`. With a bound, beyond which something is wrong.
 fn comes_to(file: &str, value: usize) -> Outcome {
-    for _ in 0..1000 {
+    for _ in 0..3000 {
         if number(file)? == value {
             return Ok(());
         }

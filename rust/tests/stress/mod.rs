@@ -250,15 +250,13 @@ fn all_contexts_at_one_pool(on: &Fixture<'_>) -> Outcome {
     // All is home, with no cache left to be in.
     let count = pool.count();
     check_eq!((count.used, count.card), (0, 0));
-    sysfs::shows(
-        POOL,
-        &[("cached", 0), ("bad_out_of_range", 0), ("bad_stale", 0)],
-    )?;
+    sysfs::shows(POOL, &[("bad_out_of_range", 0), ("bad_stale", 0)])?;
     check_eq!(i64::try_from(number("bad_wrong_state")?)?, all.refused);
-    check_eq!(
-        u64::try_from(count.free)?,
-        number("pages")? * u64::try_from(CHUNKS)?
-    );
+    // Memory is short still, so pages may go while one looks; a chunk that is lost stays lost.
+    check!(becomes(|| {
+        let free = u64::try_from(pool.count().free)?;
+        Ok(number("cached")? == 0 && free == number("pages")? * u64::try_from(CHUNKS)?)
+    })?);
     check!(alarm.target().rung() <= armed);
     // So all pages can go but those that stay.
     let left = u64::from(LOW).div_ceil(u64::try_from(CHUNKS)?);
